@@ -1,0 +1,61 @@
+"""Test environment: two CPU devices, strict JAX settings, the development data.
+
+The variable CMRJAX_TEST_DATA names the folder with the development data: the one that
+holds `data/`, `weights/` and `golden/` (its `data/` is accepted as well). Without it
+the tests marked `development_data` are skipped.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+# Set before JAX is imported; commands that tests start inherit them.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+# One cache per test process: JAX does not write its entries atomically.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(_ROOT / ".cache" / "jax" / _WORKER)
+)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax  # noqa: E402  (after the environment variables)
+
+jax.config.update("jax_numpy_rank_promotion", "raise")  # no silent broadcasting
+jax.config.update("jax_debug_key_reuse", True)  # a random key is used once
+
+
+def _development_root() -> pathlib.Path | None:
+    """Returns the folder that holds data/, weights/ and golden/, None without it."""
+    value = os.environ.get("CMRJAX_TEST_DATA", "")
+    if not value:
+        return None
+    for root in (pathlib.Path(value), pathlib.Path(value).parent):
+        if (root / "data" / "mnms").is_dir():
+            return root.resolve()
+    raise pytest.UsageError(
+        f"CMRJAX_TEST_DATA is {value!r}, which holds no data/mnms. Name the folder of "
+        "the development data, or unset the variable to skip the tests that need it."
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests marked `development_data` where there is none."""
+    if _development_root() is not None:
+        return
+    skip = pytest.mark.skip(reason="needs the development data: set CMRJAX_TEST_DATA")
+    for item in items:
+        if "development_data" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def development_data() -> pathlib.Path:
+    """The folder that holds data/ (mnms, acdc, ...), weights/ and golden/."""
+    root = _development_root()
+    if root is None:
+        pytest.skip("needs the development data: set CMRJAX_TEST_DATA")
+    return root
