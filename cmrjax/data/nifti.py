@@ -1,0 +1,232 @@
+"""Reading and writing NIfTI files, with every header fact checked.
+
+Arrays come out as [slice, row, column]: the file's (x, y, z) axes transposed, nothing
+flipped or reoriented. Affines map (column, row, slice) = (x, y, z) indices to mm.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
+
+_UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
+SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class NiftiFile:
+    """A NIfTI file in memory.
+
+    Attributes:
+        path: Where it was read.
+        frames: [t, d, h, w] as stored (scaled if the header says so); t is 1 for a
+            file with three axes.
+        affine: [4, 4] float64 from (x, y, z) indices to mm.
+        spacing: (z, y, x) in mm, from the header's voxel size and unit.
+        sha256: Hash of the file's bytes.
+    """
+
+    path: Path
+    frames: np.ndarray
+    affine: np.ndarray
+    spacing: tuple[float, float, float]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One frame of a NIfTI file.
+
+    Attributes:
+        array: [d, h, w] as stored: slices, rows (y), columns (x).
+        affine: [4, 4] float64 from (column, row, slice) indices to mm.
+        spacing: (z, y, x) in mm.
+        path: Where it was read.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    spacing: tuple[float, float, float]
+    path: Path
+
+
+def read_nifti(path: str | Path) -> NiftiFile:
+    """Reads and checks a whole NIfTI-1 or -2 file, plain or gzipped.
+
+    The file is read once, so that its hash, its gzip check sum and its values belong
+    to the same bytes.
+
+    Raises:
+        ValueError: If it is missing, unreadable, truncated, empty, has not 3 or 4
+            axes, or has a voxel size or affine that cannot be. One line that begins
+            with the file and says what to do.
+    """
+    path = Path(path)
+    content, digest = _read_bytes(path)
+    image_class, header = _parse_header(path, content)
+    shape = tuple(int(n) for n in header.get_data_shape())
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise ValueError(
+            f"{path}: has shape {shape}, expected three or four non-empty axes"
+            " (x, y, slice[, time]); convert the file or leave it out"
+        )
+    spacing, unit = _spacing(path, header)
+    try:
+        with LoggingOutputSuppressor():  # ours names the file
+            image = image_class.from_bytes(content)
+        values = np.asanyarray(image.dataobj)
+    except Exception as error:  # nibabel raises many kinds for damaged files
+        raise ValueError(
+            f"{path}: cannot be read, the file is shorter than its header says or"
+            f" damaged ({_one_line(error)}); fetch it again"
+        ) from error
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: has values of type {values.dtype}, expected numbers")
+    affine = np.asarray(image.affine, np.float64).copy()
+    affine[:3] *= unit
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ValueError(
+            f"{path}: affine is not invertible or not finite; repair the header's"
+            " sform or qform"
+        )
+    frames = values[..., None] if values.ndim == 3 else values
+    return NiftiFile(path, frames.transpose(3, 2, 1, 0), affine, spacing, digest)
+
+
+def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
+    """Reads one volume of a NIfTI file.
+
+    Args:
+        path: A .nii or .nii.gz file with axes (x, y, slice[, time]).
+        frame: Which time frame; needed only if there is more than one.
+
+    Returns:
+        The volume, [d, h, w].
+
+    Raises:
+        ValueError: If the file is not usable (see ``read_nifti``) or the frame is
+            missing or out of range.
+    """
+    file = read_nifti(path)
+    count = len(file.frames)
+    if frame is None and count > 1:
+        raise ValueError(f"{path}: has {count} time frames; say which one with frame=")
+    frame = 0 if frame is None else frame
+    if not 0 <= frame < count:
+        raise ValueError(f"{path}: has no frame {frame}; it has 0 to {count - 1}")
+    return Volume(file.frames[frame], file.affine, file.spacing, file.path)
+
+
+def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Writes a volume as NIfTI-1, under a temporary name first.
+
+    The file depends on its arguments only (the gzip time stamp is zero).
+
+    Args:
+        path: A .nii or .nii.gz file.
+        array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x); a type that
+            NIfTI knows.
+        affine: [4, 4] from (column, row, slice) indices to mm.
+
+    Raises:
+        ValueError: If the name, the number of axes or the affine is not usable.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: the name must end in .nii.gz or .nii")
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"{path}: expected [d, h, w] or [t, d, h, w], got shape {array.shape}"
+        )
+    axes = (2, 1, 0) if array.ndim == 3 else (3, 2, 1, 0)
+    kinds = "uint8, int16, int32, float32 or float64"
+    if array.dtype.name not in kinds.replace(",", "").split():
+        raise ValueError(f"{path}: values are {array.dtype}; convert them to {kinds}")
+    image = nib.Nifti1Image(array.transpose(axes), np.asarray(affine, np.float64))
+    image.header.set_xyzt_units("mm", "sec")
+    content = image.to_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, compresslevel=4, mtime=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read_bytes(path: Path) -> tuple[bytes, str]:
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: not a NIfTI name; expected .nii.gz or .nii")
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{path}: cannot be read ({reason})") from error
+    if not raw:
+        raise ValueError(f"{path}: file is empty (0 bytes); fetch it again")
+    digest = hashlib.sha256(raw).hexdigest()
+    if not path.name.endswith(".gz"):
+        return raw, digest
+    try:
+        return gzip.decompress(raw), digest
+    except (EOFError, OSError, zlib.error) as error:
+        kind = "truncated" if isinstance(error, EOFError) else "damaged"
+        raise ValueError(
+            f"{path}: gzip data are {kind} after {len(raw)} bytes"
+            f" ({_one_line(error)}); fetch it again"
+        ) from error
+
+
+def _parse_header(
+    path: Path, content: bytes
+) -> tuple[type[nib.Nifti1Image], nib.Nifti1Header]:
+    """Finds the NIfTI version; the header stays unchecked, nothing is repaired."""
+    for image_class in (nib.Nifti1Image, nib.Nifti2Image):
+        header_class = image_class.header_class
+        size = header_class.template_dtype.itemsize
+        if len(content) < size:
+            continue
+        stated = {int.from_bytes(content[:4], order) for order in ("little", "big")}
+        if size in stated:
+            header = header_class.from_fileobj(io.BytesIO(content), check=False)
+            if 0 <= int(header["dim"][0]) <= 7:
+                return image_class, header
+    raise ValueError(
+        f"{path}: not a NIfTI file ({len(content)} bytes, no NIfTI header); convert it"
+    )
+
+
+def _spacing(
+    path: Path, header: nib.Nifti1Header
+) -> tuple[tuple[float, float, float], float]:
+    """Voxel size (z, y, x) in mm, and the factor from the file's unit to mm."""
+    try:
+        unit = str(header.get_xyzt_units()[0])
+    except KeyError:
+        unit = "unknown"
+    factor = _UNIT_TO_MM[unit]
+    # float32 in the header: 1.33 is stored as 1.33000004
+    x, y, z = (round(float(v) * factor, 6) for v in header["pixdim"][1:4])
+    if not all(np.isfinite(v) and v > 0 for v in (x, y, z)):
+        raise ValueError(
+            f"{path}: voxel size in the header is {x:g} x {y:g} x {z:g} mm, expected"
+            " positive numbers; repair the header's pixdim"
+        )
+    return (z, y, x), factor
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,277 @@
+"""Turns a source folder into prepared arrays with a manifest.
+
+First everything that can be refused is refused (``plan_preparation``), then the
+subjects are prepared one by one into a temporary folder that is renamed at the end
+(``run_preparation``). Memory holds one subject at a time.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmrjax.data.growing_array import GrowingArray
+from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
+from cmrjax.data.mnms import find_subjects
+from cmrjax.data.records import SubjectRecord
+from cmrjax.data.split import find_split, read_split, resolve_splits
+from cmrjax.data.subject import PreparedVolume, Recipe, prepare_subject
+from cmrjax.data.summary import Summary
+from cmrjax.files import atomic_directory, provenance, sha256_file, write_json
+from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
+
+DATASETS: dict[str, LabelSchema] = {"mnms": CAVITY, "simulated": MULTI_TISSUE}
+"""Data sets that can be prepared, and the schema of their labels."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be prepared; everything in it was checked.
+
+    Attributes:
+        dataset: Name in ``DATASETS``.
+        source: Folder with the subjects.
+        out: Folder to make.
+        overwrite: Whether ``out`` may be replaced.
+        records: The usable subjects.
+        splits: Split by subject.
+        notices: Lines that were worth saying.
+        problems: Lines about subjects that cannot be used.
+        inputs: Table and split file, by name.
+    """
+
+    dataset: str
+    source: Path
+    out: Path
+    overwrite: bool
+    records: tuple[SubjectRecord, ...]
+    splits: dict[str, str]
+    notices: tuple[str, ...]
+    problems: tuple[str, ...]
+    inputs: dict[str, Path]
+
+
+class NothingPreparedError(ValueError):
+    """No subject could be used; nothing was written."""
+
+
+def plan_preparation(
+    dataset: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    table: str | Path | None = None,
+    split: str | Path | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Finds the subjects and their splits and checks that ``out`` may be written.
+
+    Args:
+        dataset: Name in ``DATASETS``.
+        source: Folder with the subjects (see ``mnms.find_subjects``).
+        out: Folder to make.
+        table: CSV of the subjects; by default it is searched.
+        split: CSV of the split; by default ``source/split.csv`` or the committed one.
+        overwrite: Whether an existing prepared folder may be replaced.
+
+    Raises:
+        ValueError: If the source, the table, the split or ``out`` is not usable.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
+    source, out = Path(source), Path(out)
+    _check_out(out, overwrite)
+    subjects = find_subjects(source, table=table)
+    split_path = find_split(dataset, source) if split is None else Path(split)
+    inputs = {"table": subjects.table_path}
+    split_table: dict[str, str] = {}
+    if split_path is not None:
+        inputs["split"] = split_path
+        split_table = read_split(split_path)
+    splits, assigned = resolve_splits(subjects.records, split_table)
+    notices = list(subjects.notices)
+    if assigned:
+        counts = ", ".join(f"{n} {s}" for s, n in _counts(splits[a] for a in assigned))
+        place = split_path.name if split_path else "any split file"
+        notices.append(
+            f"{len(assigned)} subjects are not in {place}; assigned by their code:"
+            f" {counts}"
+        )
+    return Plan(
+        dataset=dataset,
+        source=source,
+        out=out,
+        overwrite=overwrite,
+        records=subjects.records,
+        splits=splits,
+        notices=tuple(notices),
+        problems=subjects.problems,
+        inputs=inputs,
+    )
+
+
+def run_preparation(
+    plan: Plan,
+    recipe: Recipe,
+    *,
+    say: Callable[[str], None] = print,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Summary:
+    """Prepares all subjects of a plan.
+
+    Args:
+        plan: What to prepare.
+        recipe: How.
+        say: Takes each notice and problem as it comes up.
+        progress: Wraps the sequence of subjects, for example with a progress bar.
+
+    Returns:
+        What was prepared; ``problems`` is empty if everything went well.
+
+    Raises:
+        NothingPreparedError: If no slice could be prepared; nothing is written.
+        OSError: If the output cannot be written.
+    """
+    names = recipe.schema.class_names
+    summary = Summary(plan.out, names, np.zeros(len(names), np.int64))
+    summary.problems += plan.problems
+    unknown = sorted(recipe.nominal_except - {r.subject for r in plan.records})
+    if unknown:
+        say(f"--nominal-spacing-except: no such subject: {', '.join(unknown)}")
+    for line in (*plan.notices, *(f"problem: {p}" for p in plan.problems)):
+        say(line)
+    with atomic_directory(plan.out, overwrite=plan.overwrite) as folder:
+        with ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(
+                    GrowingArray(folder / f"{name}.npy", dtype, recipe.image_size)
+                )
+                for name, dtype in ARRAYS.items()
+            }
+            for record in progress(plan.records):
+                _add_subject(plan, recipe, record, writers, summary, say)
+        if not summary.slices:
+            raise NothingPreparedError(
+                f"{plan.source}: no usable slice in {len(plan.records)} subjects"
+                f" ({len(summary.unlabelled)} without labels,"
+                f" {len(summary.problems)} problems); nothing was written"
+            )
+        write_json(folder / MANIFEST_FILE, _manifest(plan, recipe, summary, folder))
+    return summary
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"--out={out}: is a file; name a folder that does not exist")
+    prepared = (out / MANIFEST_FILE).is_file()
+    if not overwrite:
+        hint = "; replace it with --overwrite" if prepared else ""
+        raise ValueError(f"--out={out}: exists already{hint}, or name another folder")
+    if not prepared and any(out.iterdir()):
+        raise ValueError(
+            f"--out={out}: is not a prepared folder (no {MANIFEST_FILE}), so it is not"
+            " overwritten; name another folder"
+        )
+
+
+def _add_subject(
+    plan: Plan,
+    recipe: Recipe,
+    record: SubjectRecord,
+    writers: dict[str, GrowingArray],
+    summary: Summary,
+    say: Callable[[str], None],
+) -> None:
+    """Prepares one subject and appends what it gives."""
+    result = prepare_subject(record, recipe)
+    for line in (*result.notices, *(f"problem: {p}" for p in result.problems)):
+        say(line)
+    summary.problems += result.problems
+    if result.unlabelled:
+        summary.unlabelled.append(record.subject)
+    for volume in result.volumes:
+        writers["images"].append(volume.images)
+        writers["labels"].append(volume.labels)
+        r0, r1, c0, c1 = volume.valid_box
+        valid = volume.labels[:, r0:r1, c0:c1]
+        summary.class_pixels += np.bincount(
+            valid.ravel(), minlength=len(summary.class_pixels)
+        )
+        summary.slices += _slice_entries(plan, record, volume, len(summary.volumes))
+        summary.volumes.append(_volume_entry(plan, record, volume))
+
+
+def _slice_entries(
+    plan: Plan, record: SubjectRecord, volume: PreparedVolume, index: int
+) -> list[dict[str, Any]]:
+    shared = {
+        "volume": index,
+        "subject": record.subject,
+        "phase": volume.description["phase"],
+        "vendor": record.vendor,
+        "centre": record.centre,
+        "split": plan.splits[record.subject],
+        "valid_box": list(volume.valid_box),
+    }
+    return [{**shared, "slice": k} for k in volume.slices]
+
+
+def _volume_entry(
+    plan: Plan, record: SubjectRecord, volume: PreparedVolume
+) -> dict[str, Any]:
+    """The volume's facts, with paths relative to the source folder."""
+    assert record.label_path is not None
+    return {
+        **volume.description,
+        "image_file": record.image_path.relative_to(plan.source).as_posix(),
+        "label_file": record.label_path.relative_to(plan.source).as_posix(),
+        "num_slices": len(volume.slices),
+    }
+
+
+def _manifest(
+    plan: Plan, recipe: Recipe, summary: Summary, folder: Path
+) -> dict[str, Any]:
+    count = len(summary.slices)
+    arrays = {
+        name: {
+            "file": f"{name}.npy",
+            "dtype": dtype,
+            "shape": [count, *recipe.image_size],
+            "sha256": sha256_file(folder / f"{name}.npy"),
+        }
+        for name, dtype in ARRAYS.items()
+    }
+    settings = asdict(recipe) | {
+        "schema": recipe.schema.to_dict(),
+        "transform": recipe.transform.to_dict(),
+        "nominal_except": sorted(recipe.nominal_except),
+    }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dataset": plan.dataset,
+        "source": str(plan.source),
+        "schema": recipe.schema.to_dict(),
+        "transform": recipe.transform.to_dict(),
+        "image_size": list(recipe.image_size),
+        "spacing": list(recipe.spacing),
+        "nominal_spacing": any(v["nominal_spacing"] for v in summary.volumes),
+        "arrays": arrays,
+        "class_pixels": summary.class_pixels.tolist(),
+        "unlabelled": summary.unlabelled,
+        "problems": summary.problems,
+        "provenance": provenance(inputs=plan.inputs, config=settings),
+        "volumes": summary.volumes,
+        "slices": summary.slices,
+    }
+
+
+def _counts(values: Iterable[str]) -> list[tuple[str, int]]:
+    found = list(values)
+    return [(value, found.count(value)) for value in sorted(set(found))]

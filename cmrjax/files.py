@@ -1,0 +1,212 @@
+"""Files that are written whole or not at all, hashes, and provenance."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmrjax import __version__
+
+_CHUNK = 1 << 20
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file under a temporary name, then renames it to ``path``.
+
+    A reader sees the old file or the new one, never a half of either.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Writes UTF-8 text as ``write_bytes`` does."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes JSON as ``write_bytes`` does.
+
+    NumPy scalars and arrays, paths and tuples are written as plain JSON; NaN and
+    infinity are refused, since other readers of JSON refuse them.
+
+    Raises:
+        ValueError: If a number is NaN or infinite.
+        TypeError: If an object has no JSON form.
+    """
+    text = json.dumps(content, indent=1, default=_plain, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        ValueError: If the file is not JSON; names the file.
+        OSError: If the file cannot be read.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from error
+
+
+def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
+    """Writes an uncompressed npz file under a temporary name, then renames it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Gives a temporary sibling folder that becomes ``path`` when the block ends.
+
+    If the block raises, or is interrupted, the sibling is removed and ``path`` stays
+    as it was.
+
+    Args:
+        path: The folder to make.
+        overwrite: Whether an existing folder is replaced (after the block, so that
+            it survives a failure).
+
+    Yields:
+        The temporary folder, on the same file system.
+
+    Raises:
+        FileExistsError: If ``path`` exists and ``overwrite`` is not set.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = temporary.with_name(temporary.name + ".old")
+            os.replace(path, old)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(content: Any) -> str:
+    """Returns the SHA-256 of an object's canonical JSON (sorted keys)."""
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), default=_plain, allow_nan=False
+    )
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@functools.cache
+def code_version() -> dict[str, str | None]:
+    """Returns the package version and, in a git checkout, the commit.
+
+    Returns:
+        ``{"package": ..., "commit": ...}``; the commit ends in ``-dirty`` if tracked
+        files were changed, and is None outside of a checkout.
+    """
+    return {"package": __version__, "commit": _git_commit(Path(__file__).parents[1])}
+
+
+def provenance(
+    *,
+    inputs: Mapping[str, str | Path] | None = None,
+    config: Any = None,
+    command: list[str] | None = None,
+) -> dict[str, Any]:
+    """Describes how an output came about, as plain JSON types.
+
+    Args:
+        inputs: Files that went in, by a short name; they are hashed.
+        config: Settings of the run, anything that has a JSON form.
+        command: The command line; by default this process's.
+
+    Returns:
+        Keys ``code``, ``python``, ``numpy``, ``command``, ``created`` (UTC),
+        ``inputs`` (path and sha256 of each) and ``config``.
+    """
+    hashed = {
+        name: {"path": str(path), "sha256": sha256_file(path)}
+        for name, path in (inputs or {}).items()
+    }
+    return {
+        "code": code_version(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "command": list(sys.argv if command is None else command),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": hashed,
+        "config": config,
+    }
+
+
+def _git_commit(root: Path) -> str | None:
+    if not (root / ".git").exists():
+        return None  # an installed copy inside somebody else's repository
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+    command += ["--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form: {value!r}")

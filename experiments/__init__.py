@@ -1,0 +1,1 @@
+"""Command-line entries: one verb per file, each run with ``python -m``."""

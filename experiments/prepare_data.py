@@ -1,0 +1,114 @@
+"""Prepares a data set for training: NIfTI files to arrays with a manifest.
+
+Example:
+    python -m experiments.prepare_data --dataset=mnms --source=OpenDataset \
+        --out=prepared/mnms
+
+Exit status: 0 all well, 1 something could not be used (the rest is prepared, unless
+nothing was usable), 2 wrong usage.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from cmrjax.data import preconvert
+from cmrjax.data.intensity import TRANSFORM_NAMES, get_transform
+from cmrjax.data.subject import Recipe
+from cmrjax.data.summary import describe
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.prepare_data",
+        description="Prepares cardiac MR with labels for training: reads NIfTI and CSV,"
+        " normalises, resamples, crops, keeps the slices that show heart.",
+        epilog="Exit status: 0 all well, 1 some files could not be used, 2 usage.",
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, choices=list(preconvert.DATASETS))
+    add("--source", required=True, help="folder with the subjects, nested or flat")
+    add("--out", required=True, help="folder to make")
+    add("--table", help="CSV of the subjects (default: searched in and near --source)")
+    add("--split", help="CSV of the split (default: split.csv in --source, else ours)")
+    add("--image-size", type=int, default=256, metavar="PIXELS", help="default 256")
+    add("--spacing", type=float, default=1.33, metavar="MM", help="default 1.33")
+    add("--transform", choices=TRANSFORM_NAMES, default="percentile")
+    add(
+        "--nominal-spacing",
+        action="store_true",
+        help="the headers' voxel size is known not to be the true one: record it so",
+    )
+    add(
+        "--nominal-spacing-except",
+        default="",
+        metavar="CODES",
+        help="subjects whose voxel size is true all the same, separated by commas",
+    )
+    add("--overwrite", action="store_true", help="replace a prepared --out")
+    return parser
+
+
+def recipe_from(options: argparse.Namespace) -> Recipe:
+    """Returns how volumes are prepared.
+
+    Raises:
+        ValueError: If a number is not positive or exceptions stand without
+            ``--nominal-spacing``.
+    """
+    codes = frozenset(filter(None, options.nominal_spacing_except.split(",")))
+    if codes and not options.nominal_spacing:
+        raise ValueError("--nominal-spacing-except needs --nominal-spacing")
+    if options.image_size < 1 or not options.spacing > 0:
+        raise ValueError("--image-size and --spacing must be positive")
+    return Recipe(
+        source_names=options.dataset,
+        schema=preconvert.DATASETS[options.dataset],
+        transform=get_transform(options.transform),
+        image_size=(options.image_size, options.image_size),
+        spacing=(options.spacing, options.spacing),
+        nominal_spacing=options.nominal_spacing,
+        nominal_except=codes,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        recipe = recipe_from(options)
+        plan = preconvert.plan_preparation(
+            options.dataset,
+            options.source,
+            options.out,
+            table=options.table,
+            split=options.split,
+            overwrite=options.overwrite,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        summary = preconvert.run_preparation(
+            plan,
+            recipe,
+            say=lambda line: tqdm.write(line, file=sys.stderr),
+            progress=lambda records: tqdm(records, unit="subject", file=sys.stderr),
+        )
+    except (preconvert.NothingPreparedError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"interrupted: {plan.out} was not written", file=sys.stderr)
+        return 130
+    print(describe(summary))
+    return 1 if summary.problems else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, then stop
+    sys.exit(main())

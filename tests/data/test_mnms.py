@@ -1,0 +1,143 @@
+"""Finding subjects: nested and flat folders, tables, what is missing."""
+
+import pytest
+
+from cmrjax.data import mnms
+from tests.data.mnms_tree import write_subject, write_table
+
+ROWS = {"P0": ("A", 1, 0, 1), "P1": ("B", 3, 1, 0)}
+
+
+def test_flat_folder(tmp_path):
+    for code in ROWS:
+        write_subject(tmp_path, code)
+    table = write_table(tmp_path / "info.csv", ROWS)
+    found = mnms.find_subjects(tmp_path)
+    assert found.table_path == table
+    assert [r.subject for r in found.records] == ["P0", "P1"]
+    assert not found.problems
+    assert not found.notices
+    record = found.records[1]
+    assert record.group == "B3"
+    assert record.phases == (("ED", 1), ("ES", 0))
+    assert record.image_path == tmp_path / "P1" / "P1_sa.nii.gz"
+    assert record.label_path == tmp_path / "P1" / "P1_sa_gt.nii.gz"
+    assert record.subset == ""
+
+
+@pytest.mark.parametrize(
+    ("around", "table"),
+    [
+        ("OpenDataset", "OpenDataset/t.csv"),
+        ("OpenDataset", "OpenDataset/x/t.csv"),
+        ("OpenDataset", "t.csv"),
+        (".", "OpenDataset/t.csv"),
+        (".", "t.csv"),
+    ],
+)
+def test_official_nested_download(tmp_path, around, table):
+    root = tmp_path / "OpenDataset"
+    places = {
+        "P0": "Training/Labeled",
+        "P1": "Training/Unlabeled",
+        "P2": "Validation",
+        "P3": "Testing",
+    }
+    for code, place in places.items():
+        write_subject(root / place, code)
+    write_table(tmp_path / table, {code: ("A", 1, 0, 1) for code in places})
+    found = mnms.find_subjects(tmp_path / around)
+    subsets = {r.subject: r.subset.removeprefix("OpenDataset/") for r in found.records}
+    assert subsets == places
+    unlabelled = [r.subject for r in found.records if mnms.is_unlabelled(r)]
+    assert unlabelled == ["P1"]
+
+
+def test_table_as_the_official_one(tmp_path):
+    """Index column, byte-order mark, extra columns, semicolons, floats, spaces."""
+    write_subject(tmp_path, "P0")
+    header = ";External code;VendorName;Vendor;Centre;ED;ES;Age"
+    (tmp_path / "t.csv").write_text(
+        f"\ufeff{header}\n0; P0;Philips;B;2.0;0;1.0;33\n", encoding="utf-8"
+    )
+    record = mnms.find_subjects(tmp_path).records[0]
+    assert record.group == "B2"
+    assert record.phases == (("ED", 0), ("ES", 1))
+
+
+def test_split_file_is_not_taken_for_the_table(tmp_path):
+    write_subject(tmp_path, "P0")
+    (tmp_path / "a_split.csv").write_text("External code,split\nP0,train\n")
+    write_table(tmp_path / "t.csv", ROWS)
+    found = mnms.find_subjects(tmp_path)
+    assert found.table_path.name == "t.csv"
+    assert found.notices == ("1 subjects of t.csv have no folder",)
+
+
+def test_each_unusable_subject_is_one_line(tmp_path):
+    for code in ("P0", "P1", "P2", "P3"):
+        write_subject(tmp_path, code)
+    write_subject(tmp_path / "again", "P3")
+    (tmp_path / "P4").mkdir()
+    (tmp_path / "P4" / "P4_sa_gt.nii.gz").touch()
+    rows = {**ROWS, "P1": ("A", 1, "", 1), "P3": ("A", 1, 0, 1)}
+    write_table(tmp_path / "t.csv", rows)
+    found = mnms.find_subjects(tmp_path)
+    assert [r.subject for r in found.records] == ["P0"]
+    assert len(found.problems) == 4
+    no_frame, no_row, twice, no_image = found.problems
+    assert "P1 has ED = '', expected the index of a frame" in no_frame
+    assert "P2 is not in" in no_row
+    assert "P3: found in 2 folders" in twice
+    assert "P4_sa.nii.gz is missing; fetch it again" in no_image
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "nan", "inf", "x"])
+def test_frames_that_are_no_index(tmp_path, value):
+    write_subject(tmp_path, "P0")
+    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, value)})
+    (line,) = mnms.find_subjects(tmp_path).problems
+    assert f"t.csv: P0 has ES = '{value}', expected the index of a frame" in line
+
+
+def test_missing_label_file_and_vendor(tmp_path):
+    write_subject(tmp_path, "P0")
+    (tmp_path / "P0" / "P0_sa_gt.nii.gz").unlink()
+    write_subject(tmp_path, "P1")
+    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1), "P1": ("", 1, 0, 1)})
+    found = mnms.find_subjects(tmp_path)
+    assert found.records[0].label_path is None
+    assert "P1 has no Vendor; fill it in" in found.problems[0]
+
+
+def test_source_and_table_errors(tmp_path):
+    with pytest.raises(ValueError, match=r"--source=.*/no: no such folder"):
+        mnms.find_subjects(tmp_path / "no")
+    with pytest.raises(ValueError, match=r"holds no subject folder; expected <code>"):
+        mnms.find_subjects(tmp_path)
+    source = tmp_path / "a" / "b"
+    write_subject(source, "P0")
+    with pytest.raises(ValueError, match=r"no table found in .* --table=FILE"):
+        mnms.find_subjects(source)
+    with pytest.raises(ValueError, match=r"--table=.*t\.csv: no such file"):
+        mnms.find_subjects(source, table=source / "t.csv")
+    (source / "t.csv").write_text("External code,Vendor\nP0,A\n")
+    with pytest.raises(ValueError, match=r"the table has no column Centre, ED, ES"):
+        mnms.find_subjects(source, table=source / "t.csv")
+    write_table(source / "u.csv", ROWS)
+    write_table(source / "v.csv", {**ROWS, "P1": ("B", 3, 0, 1)})
+    with pytest.raises(ValueError, match=r"several tables fit .* say which one with"):
+        mnms.find_subjects(source)
+    text = (source / "u.csv").read_text() + "P0,Maker,B,2,0,1\n"
+    (source / "w.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"w\.csv: P0 has two different rows"):
+        mnms.find_subjects(source, table=source / "w.csv")
+
+
+def test_linked_subject_folders_are_found(tmp_path):
+    write_subject(tmp_path / "store", "P0")
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "P0").symlink_to(tmp_path / "store" / "P0")
+    write_table(source / "t.csv", {"P0": ("A", 1, 0, 1)})
+    assert [r.subject for r in mnms.find_subjects(source).records] == ["P0"]

@@ -1,0 +1,147 @@
+"""Reading and writing NIfTI: axes, spacing, units, damaged files."""
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cmrjax.data import nifti
+from tests.data.mnms_tree import save_nifti
+
+
+def _patched(path, offset, values):
+    """Overwrites header bytes of an uncompressed file."""
+    content = bytearray(path.read_bytes())
+    raw = np.asarray(values).tobytes()
+    content[offset : offset + len(raw)] = raw
+    path.write_bytes(content)
+    return path
+
+
+def test_axes_are_slice_row_column(tmp_path):
+    values = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
+    path = save_nifti(tmp_path / "a.nii.gz", values, zooms=(1.1, 1.33, 9.5))
+    file = nifti.read_nifti(path)
+    assert file.frames.shape == (5, 4, 3, 2)
+    assert file.frames[4, 3, 2, 1] == values[1, 2, 3, 4]
+    assert file.spacing == (9.5, 1.33, 1.1)  # rounded from float32
+    volume = nifti.read_volume(path, frame=2)
+    np.testing.assert_array_equal(volume.array, values[..., 2].T)
+    with pytest.raises(ValueError, match=r"has 5 time frames; say which one"):
+        nifti.read_volume(path)
+    with pytest.raises(ValueError, match=r"has no frame 5; it has 0 to 4"):
+        nifti.read_volume(path, frame=5)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_write_and_read_keep_values_and_affine(tmp_path, name, dtype):
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 200, (3, 4, 5)).astype(dtype)
+    affine = np.eye(4)
+    affine[:3] = rng.normal(size=(3, 4))
+    nifti.write_volume(tmp_path / name, array, affine)
+    volume = nifti.read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_allclose(volume.affine, affine, atol=1e-6)
+    expected = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    np.testing.assert_allclose(volume.spacing, expected, atol=2e-6)
+    first = (tmp_path / name).read_bytes()
+    nifti.write_volume(tmp_path / name, array, affine)
+    assert (tmp_path / name).read_bytes() == first
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_nifti2_scaling_and_other_units(tmp_path):
+    values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    image = nib.Nifti2Image(values, np.diag([0.00133, 0.00133, 0.01, 1]))
+    image.header.set_xyzt_units("meter", "sec")
+    nib.save(image, tmp_path / "a.nii")
+    file = nifti.read_nifti(tmp_path / "a.nii")
+    assert file.spacing == (10.0, 1.33, 1.33)
+    np.testing.assert_allclose(np.diag(file.affine), [1.33, 1.33, 10, 1], rtol=1e-6)
+
+    image = nib.Nifti1Image(values, np.eye(4))
+    image.header.set_slope_inter(2.0, 1.0)
+    nib.save(image, tmp_path / "b.nii.gz")
+    stored = nifti.read_nifti(tmp_path / "b.nii.gz").frames[0]
+    reference = np.asanyarray(nib.Nifti1Image.load(tmp_path / "b.nii.gz").dataobj)
+    np.testing.assert_allclose(stored, reference.T)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.33, np.nan, np.inf])
+def test_impossible_voxel_sizes(tmp_path, value):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((2, 3, 4), np.int16))
+    _patched(path, 80, np.float32(value))  # pixdim[1]
+    with pytest.raises(ValueError, match=r"a\.nii: voxel size in the header is"):
+        nifti.read_nifti(path)
+
+
+def test_affine_that_cannot_be(tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((2, 3, 4), np.int16))
+    _patched(path, 280, np.zeros(4, np.float32))  # srow_x
+    with pytest.raises(ValueError, match=r"a\.nii: affine is not invertible"):
+        nifti.read_nifti(path)
+
+
+def test_wrong_number_of_axes(tmp_path):
+    for shape in ((4, 4), (2, 2, 2, 2, 2)):
+        path = save_nifti(tmp_path / "a.nii", np.zeros(shape, np.int16))
+        with pytest.raises(ValueError, match=r"has shape \(.*, expected three or four"):
+            nifti.read_nifti(path)
+
+
+def test_damaged_files_are_one_line_that_names_the_file(tmp_path):
+    good = save_nifti(tmp_path / "good.nii.gz", np.ones((9, 9, 9, 2), np.int16))
+    raw = good.read_bytes()
+    plain = gzip.decompress(raw)
+    flipped = bytearray(raw)
+    flipped[-6] ^= 0xFF  # inside the check sum
+    cases = {
+        "truncated.nii.gz": (raw[: len(raw) // 2], "gzip data are truncated after"),
+        "checksum.nii.gz": (bytes(flipped), "gzip data are damaged"),
+        "short.nii.gz": (gzip.compress(plain[:900]), "shorter than its header says"),
+        "short.nii": (plain[:-1], "shorter than its header says"),
+        "text.nii.gz": (b"<html>not found</html>", "gzip data are damaged"),
+        "text.nii": (b"x" * 400, "not a NIfTI file"),
+        "empty.nii.gz": (b"", "file is empty (0 bytes)"),
+        "zip.nii.gz": (gzip.compress(b""), "not a NIfTI file (0 bytes"),
+    }
+    for name, (content, text) in cases.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="^" + str(path)) as caught:
+            nifti.read_nifti(path)
+        assert text in str(caught.value), name
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"no\.nii: cannot be read \(No such file"):
+        nifti.read_nifti(tmp_path / "no.nii")
+    with pytest.raises(ValueError, match=r"a\.png: not a NIfTI name"):
+        nifti.read_nifti(tmp_path / "a.png")
+
+
+def test_random_damage_to_the_header_is_a_value_error(tmp_path):
+    """Whatever the header says, the answer is a file or a ValueError."""
+    path = save_nifti(tmp_path / "a.nii", np.ones((3, 4, 5), np.int16))
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(good)
+        for place in rng.integers(4, 352, 3):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            nifti.read_nifti(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+
+
+def test_write_refuses(tmp_path):
+    array = np.zeros((2, 3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"must end in \.nii\.gz or \.nii"):
+        nifti.write_volume(tmp_path / "a.png", array, np.eye(4))
+    with pytest.raises(ValueError, match=r"expected \[d, h, w\] or \[t, d, h, w\]"):
+        nifti.write_volume(tmp_path / "a.nii", array[0], np.eye(4))
+    with pytest.raises(ValueError, match=r"values are float16; convert them to uint8"):
+        nifti.write_volume(tmp_path / "a.nii", array.astype("float16"), np.eye(4))

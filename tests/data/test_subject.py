@@ -1,0 +1,187 @@
+"""One subject: values, slices, padding, and a line for each thing that is wrong."""
+
+import numpy as np
+import pytest
+
+from cmrjax.data.intensity import PercentileTransform
+from cmrjax.data.mnms import find_subjects
+from cmrjax.data.subject import Recipe, prepare_subject
+from cmrjax.labels import MULTI_TISSUE
+from tests.data.mnms_tree import make_arrays, write_subject, write_table
+
+RECIPE = Recipe(image_size=(32, 32))
+
+
+def _record(folder, *, phases=(0, 1), **arrays):
+    write_subject(folder, "P0", **arrays)
+    write_table(folder / "t.csv", {"P0": ("A", 1, *phases)})
+    return find_subjects(folder).records[0]
+
+
+def test_values_of_a_subject_on_the_model_grid(tmp_path):
+    images, labels = make_arrays()
+    result = prepare_subject(_record(tmp_path), RECIPE)
+    assert not result.problems
+    assert not result.notices
+    assert [v.description["phase"] for v in result.volumes] == ["ED", "ES"]
+    volume = result.volumes[1]
+    assert volume.slices == (1, 2, 3)  # slice 0 has no heart
+    assert volume.valid_box == (6, 26, 4, 28)  # 20 rows (y) and 24 columns (x)
+    native = PercentileTransform().apply(images[..., 1].T)
+    np.testing.assert_array_equal(volume.images[:, 6:26, 4:28], native[1:])
+    np.testing.assert_array_equal(
+        volume.labels[:, 6:26, 4:28], labels[:, :, 1:, 1].transpose(2, 1, 0)
+    )
+    outside = np.ones((32, 32), bool)
+    outside[6:26, 4:28] = False
+    assert (volume.images[:, outside] == -1).all()
+    assert (volume.labels[:, outside] == 0).all()
+    assert volume.description["spacing"] == [10.0, 1.33, 1.33]
+    assert volume.description["intensity_limits"] == pytest.approx(
+        np.percentile(images[..., 1], [1, 99])
+    )
+
+
+def test_affine_of_the_prepared_volume(tmp_path):
+    """The label's centre of mass has the same world coordinates before and after."""
+    result = prepare_subject(_record(tmp_path, zooms=(0.9, 1.6, 8.0)), RECIPE)
+    volume = result.volumes[0]
+    native_labels = make_arrays()[1][..., 0]
+    x, y = (a.mean() for a in np.nonzero(native_labels[:, :, 1])[:2])
+    row, column = (a.mean() for a in np.nonzero(volume.labels[0]))
+    world = np.asarray(volume.description["affine"]) @ [column, row, 1, 1]
+    native = np.asarray(volume.description["native_affine"]) @ [x, y, 1, 1]
+    np.testing.assert_allclose(world, native, atol=0.7)
+    sizes = np.linalg.norm(np.asarray(volume.description["affine"])[:3, :3], axis=0)
+    np.testing.assert_allclose(sizes, [1.33, 1.33, 8.0], rtol=1e-6)
+    assert world[2] == native[2] == 8.0
+
+
+def test_labels_of_other_frames_are_ignored(tmp_path):
+    images, labels = make_arrays(shape=(24, 20, 4, 5))
+    labels[..., 4] = 77  # not a label, and not a frame that is used
+    record = _record(tmp_path, images=images, labels=labels, phases=(1, 3))
+    result = prepare_subject(record, RECIPE)
+    assert not result.problems
+    assert [v.description["frame"] for v in result.volumes] == [1, 3]
+
+
+def test_simulated_labels_keep_all_classes(tmp_path):
+    labels = make_arrays()[1]
+    labels[:3, :, 1:] = 6
+    labels[-3:, :, 1:] = 4
+    recipe = Recipe(source_names="simulated", schema=MULTI_TISSUE, image_size=(32, 32))
+    result = prepare_subject(_record(tmp_path, labels=labels), recipe)
+    assert set(np.unique(result.volumes[0].labels)) == {0, 1, 2, 3, 4, 6}
+
+
+def test_nominal_spacing_is_recorded_by_subject(tmp_path):
+    record = _record(tmp_path)
+    for exceptions, expected in ((frozenset(), True), (frozenset({"P0"}), False)):
+        recipe = Recipe(
+            image_size=(32, 32), nominal_spacing=True, nominal_except=exceptions
+        )
+        facts = prepare_subject(record, recipe).volumes[0].description
+        assert facts["nominal_spacing"] is expected
+
+
+def test_no_labels_at_all_is_not_a_problem(tmp_path):
+    record = _record(tmp_path, labels=np.zeros((24, 20, 4, 2), np.uint8))
+    result = prepare_subject(record, RECIPE)
+    assert result.unlabelled
+    assert not result.problems
+    assert not result.volumes
+
+
+def _bad(case):
+    images, labels = make_arrays()
+    floats = images.astype(np.float32)
+    if case == "nan":
+        floats[3, 4, 2, 1] = np.nan
+        return {"images": floats}
+    if case == "constant":
+        images[..., 1] = 5
+        return {"images": images}
+    if case == "shape":
+        return {"labels": labels[:-1]}
+    if case == "depth":
+        return {"labels": labels[..., 0]}
+    if case == "id":
+        labels[2, 3, 2, 1] = 9
+        return {"labels": labels}
+    if case == "fraction":
+        return {"labels": labels * np.float32(0.5)}
+    if case == "one phase":
+        labels[..., 1] = 0
+        return {"labels": labels}
+    if case == "frame":
+        return {"phases": (0, 2)}
+    assert case == "crop"
+    labels = np.zeros_like(labels)
+    labels[:2, :2] = 1
+    return {"labels": labels}
+
+
+@pytest.mark.parametrize(
+    ("case", "lines", "volumes"),
+    [
+        ("nan", ["P0_sa.nii.gz: frame 1 (ES): 1 of 1920 values are NaN or infin"], 1),
+        (
+            "constant",
+            ["P0_sa.nii.gz: frame 1 (ES): percentiles 1 and 99 are both 5"],
+            1,
+        ),
+        ("shape", ["P0_sa_gt.nii.gz: has shape 23x20x4x2, the image P0_sa.nii.gz"], 0),
+        ("depth", ["P0_sa_gt.nii.gz: has shape 24x20x4x1, the image"], 0),
+        ("id", ["P0_sa_gt.nii.gz, ES: slice 2 holds label id 9 (1 pixels in all)"], 1),
+        ("fraction", ["ED: holds the value 0.5", "ES: holds the value 0.5"], 0),
+        ("one phase", ["P0_sa_gt.nii.gz: frame 1 (ES) has no heart label; check"], 1),
+        ("frame", ["P0_sa_gt.nii.gz: the table puts ES at frame 2, the file has 2"], 0),
+        ("crop", ["ED: the central crop to 12x12 leaves no heart", "ES: the cen"], 0),
+    ],
+)
+def test_each_fault_is_one_line_and_the_rest_is_prepared(
+    tmp_path, case, lines, volumes
+):
+    recipe = Recipe(image_size=(12, 12)) if case == "crop" else RECIPE
+    result = prepare_subject(_record(tmp_path, **_bad(case)), recipe)
+    assert len(result.problems) == len(lines)
+    for line, expected in zip(result.problems, lines, strict=True):
+        assert expected in line
+        assert str(tmp_path) in line
+        assert "\n" not in line
+    assert len(result.volumes) == volumes
+
+
+def test_table_with_wrong_frames_says_which_are_labelled(tmp_path):
+    images, labels = make_arrays(shape=(24, 20, 4, 6))
+    labels[..., :4] = 0
+    record = _record(tmp_path, images=images, labels=labels, phases=(0, 2))
+    (line,) = prepare_subject(record, RECIPE).problems
+    assert "has labels at frame(s) 4, 5, but the table says ED 0, ES 2" in line
+
+
+def test_missing_label_file_is_a_problem_except_where_none_is_expected(tmp_path):
+    for code, subset in (("P0", "Training/Labeled"), ("P1", "Training/Unlabeled")):
+        folder = write_subject(tmp_path / subset, code)
+        (folder / f"{code}_sa_gt.nii.gz").unlink()
+    write_table(tmp_path / "t.csv", {c: ("A", 1, 0, 1) for c in ("P0", "P1")})
+    labelled, unlabelled = find_subjects(tmp_path).records
+    (line,) = prepare_subject(labelled, RECIPE).problems
+    assert "has no label file beside it, expected P0_sa_gt.nii.gz" in line
+    result = prepare_subject(unlabelled, RECIPE)
+    assert result.unlabelled
+    assert not result.problems
+
+
+def test_notices_of_headers_and_of_a_crop_through_the_heart(tmp_path):
+    write_subject(tmp_path, "P0")
+    other = write_subject(tmp_path / "other", "P0", zooms=(1.5, 1.33, 10.0))
+    other.joinpath("P0_sa_gt.nii.gz").replace(tmp_path / "P0" / "P0_sa_gt.nii.gz")
+    other.joinpath("P0_sa.nii.gz").unlink()
+    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
+    record = find_subjects(tmp_path).records[0]
+    result = prepare_subject(record, Recipe(image_size=(8, 8)))
+    assert len(result.volumes) == 2
+    assert "its affine is not the image's" in result.notices[0]
+    assert "ED: the crop to 8x8 cuts the heart" in result.notices[1]

@@ -1,0 +1,113 @@
+"""The command: exit status, output, refusals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cmrjax.data.prepared import PreparedDataset
+from experiments import prepare_data
+from tests.data.mnms_tree import write_small_set
+
+ROOT = Path(__file__).parents[2]
+
+
+def _main(source, out, *more):
+    arguments = ["--dataset=mnms", f"--source={source}", f"--out={out}", *more]
+    return prepare_data.main([*arguments, "--image-size=32"])
+
+
+def test_all_well(tmp_path, capsys):
+    source = write_small_set(tmp_path / "in put")
+    options = ("--nominal-spacing", "--nominal-spacing-except=P0,P1")
+    assert _main(source, tmp_path / "out", *options) == 0
+    streams = capsys.readouterr()
+    assert "A1      train" in streams.out
+    assert streams.out.endswith(f"problems: 0\nwritten: {tmp_path / 'out'}\n")
+    assert "3/3" in streams.err  # the progress bar
+    data = PreparedDataset.open(tmp_path / "out")
+    assert [v["nominal_spacing"] for v in data.volumes] == [False] * 4 + [True] * 2
+
+
+def test_some_unusable_is_status_1_and_the_rest_is_written(tmp_path, capsys):
+    source = write_small_set(tmp_path / "in")
+    (source / "P1" / "P1_sa.nii.gz").write_bytes(b"")
+    assert _main(source, tmp_path / "out", "--transform=clip4000") == 1
+    streams = capsys.readouterr()
+    line = f"problem: {source}/P1/P1_sa.nii.gz: file is empty (0 bytes); fetch it again"
+    assert line in streams.err
+    assert "problems: 1" in streams.out
+    data = PreparedDataset.open(tmp_path / "out")
+    assert data.transform.name == "clip4000"
+    assert {s.subject for s in data.slices} == {"P0", "P2"}
+
+
+def test_nothing_usable_is_status_1_and_writes_nothing(tmp_path, capsys):
+    source = write_small_set(tmp_path / "in", count=1)
+    (source / "P0" / "P0_sa.nii.gz").write_bytes(b"")
+    assert _main(source, tmp_path / "out") == 1
+    assert "error: " in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ((), "holds no subject folder"),
+        (("--nominal-spacing-except=P0",), "needs --nominal-spacing"),
+        (("--spacing=0",), "must be positive"),
+        (("--transform=x",), "invalid choice"),
+    ],
+)
+def test_usage_is_status_2(tmp_path, capsys, options, text):
+    with pytest.raises(SystemExit) as caught:
+        _main(tmp_path, tmp_path / "out", *options)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_source_and_existing_out(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        _main(tmp_path / "no", tmp_path / "out")
+    assert "no: no such folder" in capsys.readouterr().err
+    source = write_small_set(tmp_path / "in", count=1)
+    with pytest.raises(SystemExit, match="2"):
+        _main(source, tmp_path)
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        prepare_data.main(["--help"])
+    text = capsys.readouterr().out
+    for option in ("--dataset", "--source", "--out", "--split", "--nominal-spacing"):
+        assert option in text
+
+
+def test_a_signal_cleans_up(tmp_path):
+    """SIGTERM while a subject is read: no output, no temporary folder."""
+    source = write_small_set(tmp_path / "in")
+    endless = source / "P1" / "P1_sa.nii.gz"
+    endless.unlink()
+    os.mkfifo(endless)  # reading it waits for ever
+    command = [sys.executable, "-m", "experiments.prepare_data", "--dataset=mnms"]
+    command += [f"--source={source}", f"--out={tmp_path / 'out'}", "--image-size=32"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.partial-*/images.npy")):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    assert os.listdir(tmp_path) == ["in"]

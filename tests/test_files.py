@@ -1,0 +1,109 @@
+"""Atomic writing, hashes, provenance."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cmrjax
+from cmrjax import files
+
+
+def test_write_json_and_read_json(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    files.write_json(path, {"a": np.float32(0.5), "b": np.arange(2), "p": Path("x")})
+    assert files.read_json(path) == {"a": 0.5, "b": [0, 1], "p": "x"}
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    files.write_json(path, [1])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(path, [float("nan")])
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        files.write_json(path, [object()])
+
+    def fail(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk"):
+        files.write_json(path, [2])
+    assert files.read_json(path) == [1]
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_read_json_names_the_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json: not a JSON file"):
+        files.read_json(path)
+
+
+def test_write_npz(tmp_path):
+    files.write_npz(tmp_path / "a.npz", x=np.arange(3))
+    with np.load(tmp_path / "a.npz") as archive:
+        np.testing.assert_array_equal(archive["x"], [0, 1, 2])
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_atomic_directory_appears_at_the_end(tmp_path):
+    out = tmp_path / "out"
+    with files.atomic_directory(out) as folder:
+        (folder / "f").write_text("x")
+        assert not out.exists()
+    assert (out / "f").read_text() == "x"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_directory_keeps_the_old_one_on_failure(tmp_path, error):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+
+    def interrupted():
+        with files.atomic_directory(out, overwrite=True) as folder:
+            (folder / "f").touch()
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert os.listdir(out) == ["old"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_atomic_directory_replaces_only_when_told(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+    with pytest.raises(FileExistsError, match="exists already"):
+        files.atomic_directory(out).__enter__()
+    with files.atomic_directory(out, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert os.listdir(out) == ["new"]
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_hashes(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"abc" * 1_000_000)
+    assert files.sha256_file(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+    assert files.sha256_json({"b": 1, "a": [2]}) == files.sha256_json(
+        {"a": (2,), "b": np.int64(1)}
+    )
+
+
+def test_provenance_is_json_and_names_the_inputs(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("x")
+    record = files.provenance(inputs={"table": path}, config={"n": 1}, command=["run"])
+    assert json.loads(json.dumps(record)) == record
+    assert record["inputs"]["table"]["sha256"] == hashlib.sha256(b"x").hexdigest()
+    assert record["command"] == ["run"]
+    assert record["config"] == {"n": 1}
+    assert record["code"]["package"] == cmrjax.__version__
