@@ -1,0 +1,1 @@
+"""Simulated cardiac MR: an analytic torso, bSSFP contrast, a virtual scanner."""
