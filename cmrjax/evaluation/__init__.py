@@ -1,0 +1,1 @@
+"""Judging models: figures, reports, the class-mean floor and the image study."""
