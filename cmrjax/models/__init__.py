@@ -1,0 +1,1 @@
+"""Networks: the SPADE generator, the PatchGAN discriminators and VGG19 features."""

@@ -1,0 +1,236 @@
+"""SPADE's modulation from a table of distinct label neighbourhoods: exact and fast.
+
+Gamma and beta at a pixel come from two 3x3 convolutions over labels, so they are a
+function of its 5x5 label neighbourhood alone. Label maps are piecewise constant, so few
+neighbourhoods are distinct. Per image and resolution this makes the list of distinct
+ones, computes gamma and beta for these only, and gathers. A map with more distinct
+neighbourhoods than the table has rows takes the dense path: slower, never wrong.
+"""
+
+import dataclasses
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from cmrjax.models.spade import DenseModulation, ModulationWeights
+
+SIDE = 5  # two 3x3 convolutions
+CELLS = SIDE * SIDE
+# For each inner position of a 5x5 neighbourhood, the cells its 3x3 window covers.
+WINDOWS = np.array(
+    [
+        [SIDE * (row + i) + column + j for i in range(3) for j in range(3)]
+        for row in range(3)
+        for column in range(3)
+    ]
+)
+
+
+@flax.struct.dataclass
+class NeighbourhoodTable:
+    """Distinct neighbourhoods of a batch of label maps.
+
+    Attributes:
+      label_map: [b, h, w], the labels themselves, for the dense path.
+      patches: [b, rows, 25] uint8, one neighbourhood per row; `num_classes` stands for
+        "outside the image". Rows beyond the distinct ones are all outside.
+      index: [b, h * w] int32, the row of each pixel.
+      fits: bool scalar, whether every map of the batch fits into the table.
+      num_classes: k.
+    """
+
+    label_map: jax.Array
+    patches: jax.Array
+    index: jax.Array
+    fits: jax.Array
+    num_classes: int = flax.struct.field(pytree_node=False)
+
+
+def build_table(
+    label_map: jax.Array, *, num_classes: int, rows: int
+) -> NeighbourhoodTable:
+    """Finds the distinct 5x5 neighbourhoods of each map.
+
+    Neighbourhoods are packed into as few 32-bit words as hold them without loss (two
+    for 4 classes, three for 9), sorted, and numbered; nothing is hashed.
+
+    Args:
+      label_map: [b, h, w] integer ids below `num_classes`.
+      num_classes: k.
+      rows: capacity of the table, per image.
+
+    Returns:
+      The table; `fits` is False where an image has more neighbourhoods than rows.
+    """
+    b, h, w = label_map.shape
+    padded = jnp.pad(
+        label_map.astype(jnp.uint8),
+        ((0, 0), (2, 2), (2, 2)),
+        constant_values=num_classes,
+    )
+    cells = [
+        padded[:, i : i + h, j : j + w].reshape(b, h * w)
+        for i in range(SIDE)
+        for j in range(SIDE)
+    ]
+    words = _pack(cells, base=num_classes + 1)
+    position = jnp.broadcast_to(jnp.arange(h * w, dtype=jnp.int32)[None], (b, h * w))
+    *words, position = jax.lax.sort(
+        (*words, position), dimension=1, num_keys=len(words)
+    )
+    changed = jnp.any(jnp.stack([x[:, 1:] != x[:, :-1] for x in words]), axis=0)
+    is_first = jnp.pad(changed, ((0, 0), (1, 0)), constant_values=True)
+    rank = jnp.cumsum(is_first, axis=1, dtype=jnp.int32) - 1
+
+    def number_pixels(position: jax.Array, rank: jax.Array) -> jax.Array:
+        return jnp.zeros_like(rank).at[position].set(rank, unique_indices=True)
+
+    def list_patches(cells: jax.Array, position: jax.Array, rank: jax.Array):
+        # Equal neighbourhoods write equal rows, so their order does not matter.
+        empty = jnp.full((rows, CELLS), num_classes, jnp.uint8)
+        first = jnp.zeros((rows,), jnp.int32).at[rank].set(position, mode="drop")
+        used = jnp.arange(rows) <= rank[-1]
+        return jnp.where(used[:, None], cells[first], empty)
+
+    stacked = jnp.stack(cells, axis=-1)
+    return NeighbourhoodTable(
+        label_map=label_map,
+        patches=jax.vmap(list_patches)(stacked, position, rank),
+        index=jnp.minimum(jax.vmap(number_pixels)(position, rank), rows - 1),
+        fits=jnp.all(rank[:, -1] < rows),
+        num_classes=num_classes,
+    )
+
+
+def _pack(cells: list[jax.Array], *, base: int) -> list[jax.Array]:
+    """Writes the cells as digits of few uint32 words."""
+    per_word = int(math.log(2**32) / math.log(base))
+    words = []
+    for start in range(0, len(cells), per_word):
+        word = jnp.zeros(cells[0].shape, jnp.uint32)
+        for cell in cells[start : start + per_word]:
+            word = word * np.uint32(base) + cell.astype(jnp.uint32)
+        words.append(word)
+    return words
+
+
+def _modulate_rows(
+    patches: jax.Array, num_classes: int, weights: ModulationWeights, dtype: DTypeLike
+) -> jax.Array:
+    """Gamma and beta of each neighbourhood, [b, rows, 2 c]."""
+    b, rows, _ = patches.shape
+    hidden_features = weights.shared_kernel.shape[-1]
+    onehot = jax.nn.one_hot(patches, num_classes, dtype=dtype)
+    windows = onehot[:, :, WINDOWS].reshape(b * rows * 9, 9 * num_classes)
+    kernel = weights.shared_kernel.astype(dtype).reshape(-1, hidden_features)
+    hidden = windows @ kernel + weights.shared_bias.astype(dtype)[None]
+    hidden = jax.nn.relu(hidden).reshape(b, rows, 9, hidden_features)
+    # The second convolution pads its input, not the labels, with zeros.
+    centres = patches[:, :, WINDOWS[:, 4]]
+    inside = (centres != num_classes)[..., None]
+    hidden = jnp.where(inside, hidden, 0).reshape(b * rows, 9 * hidden_features)
+    kernels = jnp.concatenate([weights.gamma_kernel, weights.beta_kernel], axis=-1)
+    bias = jnp.concatenate([weights.gamma_bias, weights.beta_bias]).astype(dtype)
+    kernels = kernels.astype(dtype).reshape(9 * hidden_features, -1)
+    return (hidden @ kernels + bias[None]).reshape(b, rows, -1)
+
+
+def _through_table(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
+    values = _modulate_rows(table.patches, table.num_classes, weights, dtype)
+    both = jax.vmap(lambda rows, index: rows[index])(values, table.index)
+    return both.reshape(*table.label_map.shape, -1)
+
+
+def _through_convolutions(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
+    dense = DenseModulation()
+    context = dense.prepare(
+        table.label_map, num_classes=table.num_classes, dtype=dtype
+    )
+    return jnp.concatenate(dense(context, weights), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Modulate:
+    """Chooses the path; its gradient recomputes the path that was taken.
+
+    Without the custom gradient both branches would leave their intermediate arrays.
+    """
+
+    dtype: DTypeLike
+
+    def __call__(self, table: NeighbourhoodTable, weights: ModulationWeights):
+        @jax.custom_vjp
+        def modulate(table, weights):
+            return self._value(table, weights)
+
+        def forward(table, weights):
+            return self._value(table, weights), (table, weights)
+
+        def backward(residuals, g):
+            table, weights = residuals
+
+            def gradient(path):
+                _, vjp = jax.vjp(lambda w: path(table, w, self.dtype), weights)
+                return vjp(g)[0]
+
+            gradients = jax.lax.cond(
+                table.fits,
+                lambda: gradient(_through_table),
+                lambda: gradient(_through_convolutions),
+            )
+            return _no_gradient(table), gradients
+
+        modulate.defvjp(forward, backward)
+        return modulate(table, weights)
+
+    def _value(self, table: NeighbourhoodTable, weights: ModulationWeights):
+        return jax.lax.cond(
+            table.fits,
+            lambda: _through_table(table, weights, self.dtype),
+            lambda: _through_convolutions(table, weights, self.dtype),
+        )
+
+
+def _no_gradient(table: NeighbourhoodTable) -> NeighbourhoodTable:
+    return jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), table)
+
+
+@flax.struct.dataclass
+class _TableContext:
+    table: NeighbourhoodTable
+    dtype: DTypeLike = flax.struct.field(pytree_node=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableModulation:
+    """Gamma and beta through tables at the resolutions that have one.
+
+    Attributes:
+      rows: pairs (image height, table rows); other heights take the dense path.
+    """
+
+    rows: tuple[tuple[int, int], ...]
+
+    def prepare(
+        self, label_map: jax.Array, *, num_classes: int, dtype: DTypeLike
+    ) -> "_TableContext | jax.Array":
+        """Returns the table, or the one-hot map of the dense path."""
+        rows = dict(self.rows).get(label_map.shape[1])
+        if rows is None:
+            dense = DenseModulation()
+            return dense.prepare(label_map, num_classes=num_classes, dtype=dtype)
+        table = build_table(label_map, num_classes=num_classes, rows=rows)
+        return _TableContext(table, dtype)
+
+    def __call__(
+        self, context: "_TableContext | jax.Array", weights: ModulationWeights
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns gamma and beta, both [b, h, w, c]."""
+        if not isinstance(context, _TableContext):
+            return DenseModulation()(context, weights)
+        both = _Modulate(context.dtype)(context.table, weights)
+        return tuple(jnp.split(both, 2, axis=-1))  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Commands for maintainers and users: python -m tools.NAME."""
