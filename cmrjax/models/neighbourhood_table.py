@@ -147,9 +147,7 @@ def _through_table(table: NeighbourhoodTable, weights: ModulationWeights, dtype)
 
 def _through_convolutions(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
     dense = DenseModulation()
-    context = dense.prepare(
-        table.label_map, num_classes=table.num_classes, dtype=dtype
-    )
+    context = dense.prepare(table.label_map, num_classes=table.num_classes, dtype=dtype)
     return jnp.concatenate(dense(context, weights), axis=-1)
 
 

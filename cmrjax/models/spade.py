@@ -135,7 +135,7 @@ class Spade(nn.Module):
     """
 
     num_classes: int
-    modulation: Modulation = DenseModulation()  # noqa: RUF009
+    modulation: Modulation = DenseModulation()
     paper_equation: bool = False
 
     @nn.compact
@@ -178,7 +178,7 @@ class SpadeResidualBlock(nn.Module):
 
     features: int
     num_classes: int
-    modulation: Modulation = DenseModulation()  # noqa: RUF009
+    modulation: Modulation = DenseModulation()
     paper_equation: bool = False
 
     def _spade(self, name: str) -> Spade:

@@ -87,7 +87,7 @@ class SpadeGenerator(nn.Module):
     """
 
     architecture: GeneratorArchitecture
-    modulation: Modulation = DenseModulation()  # noqa: RUF009
+    modulation: Modulation = DenseModulation()
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -111,7 +111,9 @@ class SpadeGenerator(nn.Module):
         """
         arch = self.architecture
         _check_input(label_map, latent, arch)
-        pyramid = _LabelPyramid(label_map, arch.num_classes, self.modulation, self.dtype)
+        pyramid = _LabelPyramid(
+            label_map, arch.num_classes, self.modulation, self.dtype
+        )
         nf = arch.base_features
         x = self._seed(label_map, latent)
 

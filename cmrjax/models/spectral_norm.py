@@ -69,7 +69,7 @@ class SpectralNormConv(nn.Module):
     stride: int = 1
     padding: int = 0
     use_bias: bool = True
-    kernel_init: Initializer = fan_in_uniform
+    kernel_init: Initializer = fan_in_uniform  # type: ignore[assignment]
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -88,9 +88,7 @@ class SpectralNormConv(nn.Module):
             fixed = jax.lax.stop_gradient(kernel)
             u.value, v.value = power_iteration(fixed, u.value)
         normalised = kernel / spectral_sigma(kernel, u.value, v.value)
-        return convolve(
-            x, normalised, bias, stride=self.stride, padding=self.padding
-        )
+        return convolve(x, normalised, bias, stride=self.stride, padding=self.padding)
 
     def _vectors(self, kernel: jax.Array) -> tuple[nn.Variable, nn.Variable]:
         if not self.is_initializing():

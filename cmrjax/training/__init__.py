@@ -1,0 +1,1 @@
+"""Training: state, update step, sharding, checkpoints, writers and the loop."""

@@ -1,0 +1,190 @@
+"""Checkpoints through Orbax: everything that a run needs to go on, and no less.
+
+The only module that imports Orbax. A checkpoint holds the state, the position of the
+input pipeline and a small JSON of facts. Orbax writes it under a temporary name and
+renames it at the end, so that a checkpoint that exists is whole.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+STATE, POSITION, FACTS = "state", "position", "facts"
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+      directory: where they are, one folder per step.
+      keep: how many of the newest are kept.
+    """
+
+    def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
+        self._directory = Path(directory).absolute()
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            item_names=(STATE, POSITION, FACTS),
+        )
+
+    def __enter__(self) -> "CheckpointStore":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest whole checkpoint, None where there is none."""
+        return self._manager.latest_step()
+
+    def path(self, step: int) -> Path:
+        """Folder of a checkpoint."""
+        return self._directory / str(step)
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        *,
+        position: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Writes a checkpoint in the background; does nothing where it exists.
+
+        Args:
+          step: updates done.
+          state: pytree of arrays.
+          position: JSON form of the input pipeline's state.
+          facts: JSON to keep beside it.
+        """
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                position=ocp.args.JsonSave(dict(position)),
+                facts=ocp.args.JsonSave(dict(facts)),
+            ),
+        )
+
+    def restore(self, step: int, abstract_state: Any) -> tuple[Any, dict, dict]:
+        """Reads a checkpoint.
+
+        Args:
+          step: which one.
+          abstract_state: pytree of `jax.ShapeDtypeStruct` with shardings.
+
+        Returns:
+          (state, position, facts).
+
+        Raises:
+          ValueError: the checkpoint does not hold such a state.
+        """
+        try:
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract_state),
+                    position=ocp.args.JsonRestore(),
+                    facts=ocp.args.JsonRestore(),
+                ),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.path(step)} does not fit this run's networks ({error}); the "
+                "configuration was changed since: restore it, or use a new workdir"
+            ) from error
+        return found[STATE], dict(found[POSITION]), dict(found[FACTS])
+
+    def wait(self) -> None:
+        """Returns when everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, then frees what the store holds."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def latest_checkpoint(directory: str | Path) -> Path | None:
+    """Returns the newest whole checkpoint below a folder, None where there is none."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        return None
+    steps = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+    return directory / str(max(steps)) if steps else None
+
+
+def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
+    """Reads a part of a checkpoint's state, without the rest of it.
+
+    Args:
+      checkpoint: folder of one checkpoint.
+      abstract_subtree: nested dictionaries of `jax.ShapeDtypeStruct`; what it does not
+        name is not read.
+
+    Returns:
+      The same nesting with arrays on the default device.
+
+    Raises:
+      ValueError: the checkpoint does not hold such a part.
+    """
+    _check_fit(checkpoint, abstract_subtree)
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        abstract_subtree,
+    )
+    restore_args = ocp.checkpoint_utils.construct_restore_args(target)
+    try:
+        found = ocp.PyTreeCheckpointer().restore(
+            (Path(checkpoint) / STATE).absolute(),
+            args=ocp.args.PyTreeRestore(
+                item=target, restore_args=restore_args, partial_restore=True
+            ),
+        )
+        _check_complete(found)
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{checkpoint} does not hold the model that the folder describes ({error})"
+        ) from error
+    return found
+
+
+def _check_complete(tree: Any) -> None:
+    """Refuses placeholders, which Orbax leaves for what a checkpoint lacks."""
+    missing = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if not isinstance(leaf, jax.Array)
+    ]
+    if missing:
+        raise ValueError(f"{len(missing)} arrays are not there, as {missing[0]}")
+
+
+def _check_fit(checkpoint: str | Path, wanted: Any) -> None:
+    """Compares shapes first: Orbax reports a misfit late, in many lines and threads."""
+    path = (Path(checkpoint) / STATE).absolute()
+    if not path.is_dir():
+        raise ValueError(
+            f"{checkpoint} does not hold the model that the folder describes (it has "
+            f"no {STATE})"
+        )
+    stored = ocp.PyTreeCheckpointHandler().metadata(path).tree
+    leaves = jax.tree_util.tree_leaves_with_path
+    found = {jax.tree_util.keystr(p): tuple(x.shape) for p, x in leaves(stored)}
+    for key, leaf in leaves(wanted):
+        name = jax.tree_util.keystr(key)
+        if found.get(name) != tuple(leaf.shape):
+            raise ValueError(
+                f"{checkpoint} does not hold the model that the folder describes "
+                f"({name} has shape {found.get(name)}, expected {tuple(leaf.shape)})"
+            )

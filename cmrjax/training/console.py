@@ -1,0 +1,20 @@
+"""What a command says on the terminal."""
+
+import logging
+import os
+
+
+def configure_logging() -> None:
+    """Shows this project's messages with the time, and warnings of all others.
+
+    The libraries under a training speak at every checkpoint; their warnings stay.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when it is imported
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # absl, through which Orbax and Grain speak, brings its own handler and level.
+    for name in ("absl", "orbax", "grain", "jax"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("cmrjax", "experiments", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)

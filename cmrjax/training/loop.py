@@ -1,0 +1,232 @@
+"""The training loop: steps, reports, evaluations, checkpoints, and a clean end."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.progress import ProgressLine, StepWindow
+from cmrjax.training.schedule import is_due
+from cmrjax.training.signals import StopRequest
+from cmrjax.training.writers import MetricWriter
+
+logger = logging.getLogger(__name__)
+
+Scalars = Mapping[str, float]
+Pictures = Mapping[str, np.ndarray]
+Evaluate = Callable[[Any, int], tuple[Scalars, Pictures]]
+
+
+class BatchIterator(Protocol):
+    """Batches without end, with a position that can be saved and set."""
+
+    def __next__(self) -> Any:
+        """Returns the next batch."""
+        ...
+
+    def get_state(self) -> Any:
+        """Returns the position, as JSON types."""
+        ...
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or a gradient norm became NaN or infinite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+    """When things are done, in steps; 0: never.
+
+    Attributes:
+      num_steps: where the run ends.
+      batch_size: images per step, for the rates.
+      report_every: metrics and the progress line.
+      evaluate_every: validation.
+      checkpoint_every: checkpoints.
+      checkpoint_minutes: one is also written when so much time has passed; 0: not.
+    """
+
+    num_steps: int
+    batch_size: int
+    report_every: int = 50
+    evaluate_every: int = 1000
+    checkpoint_every: int = 1000
+    checkpoint_minutes: float = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopResult:
+    """How a run ended.
+
+    Attributes:
+      state: the last state.
+      step: updates done.
+      stopped_by: name of the signal that ended it, None where it reached its end.
+    """
+
+    state: Any
+    step: int
+    stopped_by: str | None
+
+
+def run_loop(
+    state: Any,
+    *,
+    step: int,
+    train_step: Callable[[Any, Any], tuple[Any, Mapping[str, jax.Array]]],
+    iterator: BatchIterator,
+    evaluate: Evaluate,
+    store: CheckpointStore,
+    writer: MetricWriter,
+    settings: LoopSettings,
+    facts: Mapping[str, Any],
+) -> LoopResult:
+    """Trains until the last step or a signal, then saves.
+
+    Metrics of a step are looked at while the next one runs, so that the device never
+    waits for the host. A state is saved only after the metrics that led to it were
+    found to be finite.
+
+    Args:
+      state: where to start; donated to `train_step`.
+      step: updates that `state` has had.
+      train_step: (state, batch) -> (state, scalars).
+      iterator: yields batches ready for `train_step`.
+      evaluate: (state, step) -> scalars and pictures [h, w, 3] uint8 by name. Called
+        once before the first step, so that a broken evaluation fails at once.
+      store: where checkpoints go.
+      writer: where metrics go.
+      settings: when.
+      facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      NonFiniteLossError: names step, term and the last good checkpoint. Nothing of the
+        bad state is saved.
+    """
+    run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
+    with StopRequest() as stop:
+        if step == 0:
+            run.evaluate(state, 0)
+        while step < settings.num_steps and stop.received is None:
+            batch = run.next_batch()
+            state, metrics = train_step(state, batch)
+            step += 1
+            run.finish_pending()
+            run.pending = (step, metrics)
+            last = settings.num_steps
+            if is_due(step, settings.report_every, last_step=last) or step == 1:
+                run.report(step)
+            if is_due(step, settings.evaluate_every, last_step=last):
+                run.evaluate(state, step)
+            if run.checkpoint_is_due(step):
+                run.save(state, step)
+        run.save(state, step)
+        run.progress.close()
+        return LoopResult(state, step, stop.received)
+
+
+class _Run:
+    """The bookkeeping of one `run_loop`."""
+
+    def __init__(
+        self,
+        iterator: BatchIterator,
+        evaluate: Evaluate,
+        store: CheckpointStore,
+        writer: MetricWriter,
+        settings: LoopSettings,
+        facts: dict[str, Any],
+    ) -> None:
+        self.pending: tuple[int, Mapping[str, jax.Array]] | None = None
+        self.progress = ProgressLine(settings.num_steps)
+        self._iterator, self._evaluate = iterator, evaluate
+        self._store, self._writer = store, writer
+        self._settings, self._facts = settings, facts
+        self._window = StepWindow(settings.batch_size)
+        self._started = self._last_saved = time.monotonic()
+        self._earlier_seconds = float(facts.get("train_seconds", 0.0))
+
+    def next_batch(self) -> Any:
+        start = time.perf_counter()
+        batch = next(self._iterator)
+        self._window.add_wait(time.perf_counter() - start)
+        return batch
+
+    def finish_pending(self) -> None:
+        """Waits for the step under way and checks its metrics."""
+        if self.pending is None:
+            return
+        step, metrics = self.pending
+        self.pending = None
+        numbers = {name: float(x) for name, x in jax.device_get(metrics).items()}
+        bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+        if bad:
+            raise self._non_finite(step, bad, numbers)
+        self._window.add(numbers)
+
+    def _non_finite(
+        self, step: int, bad: list[str], numbers: Mapping[str, float]
+    ) -> NonFiniteLossError:
+        self._writer.scalars(step, numbers)
+        good = self._store.latest_step
+        kept = "there is none" if good is None else str(self._store.path(good))
+        values = ", ".join(f"{name} = {numbers[name]}" for name in bad)
+        return NonFiniteLossError(
+            f"step {step}: {values}. The last good checkpoint: {kept}. The same "
+            "command goes on from there; if it happens again, lower the learning "
+            "rates or look at the batch"
+        )
+
+    def report(self, step: int) -> None:
+        self.finish_pending()
+        summary = self._window.summarise()
+        if summary:
+            self._writer.scalars(step, {**summary, "train_seconds": self._seconds()})
+            self.progress.report(step, summary)
+
+    def evaluate(self, state: Any, step: int) -> None:
+        self.finish_pending()
+        start = time.perf_counter()
+        scalars, pictures = self._evaluate(state, step)
+        if scalars:
+            self._writer.scalars(step, scalars)
+            values = ", ".join(f"{k} {v:.4g}" for k, v in scalars.items())
+            logger.info("step %d: %s", step, values)
+        for name, rgb in pictures.items():
+            self._writer.image(step, name, rgb)
+        self._window.add_pause(time.perf_counter() - start)
+
+    def checkpoint_is_due(self, step: int) -> bool:
+        minutes = self._settings.checkpoint_minutes
+        if is_due(step, self._settings.checkpoint_every):
+            return True
+        return 0 < minutes * 60 < time.monotonic() - self._last_saved
+
+    def save(self, state: Any, step: int) -> None:
+        self.finish_pending()
+        if step == self._store.latest_step:
+            return
+        start = time.perf_counter()
+        self._store.save(
+            step,
+            state,
+            position={"iterator": self._iterator.get_state()},
+            facts={**self._facts, "train_seconds": self._seconds()},
+        )
+        # The next step is given this state's buffers, so the writing must be over.
+        self._store.wait()
+        self._last_saved = time.monotonic()
+        self._window.add_pause(time.perf_counter() - start)
+        logger.info("step %d: saved %s", step, self._store.path(step))
+
+    def _seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._started

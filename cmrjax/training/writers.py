@@ -1,0 +1,112 @@
+"""Metrics: metrics.jsonl always, TensorBoard through CLU where TensorFlow is there.
+
+The only module that imports CLU's writers; they take seconds to import, so they are
+imported when a writer is made.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmrjax.files import write_text
+
+METRICS_FILE = "metrics.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+class MetricWriter:
+    """Writes scalars and pictures of a run.
+
+    metrics.jsonl has one JSON object per line: "step" and scalars; numbers that are not
+    finite are null.
+
+    Args:
+      directory: the run's folder.
+      start_step: rows of later steps, from a run that was cut off, are dropped; at 0
+        those of step 0 too, since the evaluation before step 1 is repeated.
+      tensorboard: also write TensorBoard events.
+    """
+
+    def __init__(
+        self, directory: str | Path, *, start_step: int = 0, tensorboard: bool = True
+    ) -> None:
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / METRICS_FILE
+        _drop_rows_after(self._path, start_step)
+        self._clu = _clu_writer(directory) if tensorboard else None
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Writes scalars at a step.
+
+        Args:
+          step: updates done.
+          values: by name; numbers or zero-dimensional arrays.
+        """
+        numbers = {name: float(value) for name, value in values.items()}
+        finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
+        if self._clu is not None:
+            self._clu.write_scalars(step, numbers)
+
+    def image(self, step: int, name: str, rgb: np.ndarray) -> None:
+        """Shows a picture in TensorBoard.
+
+        Args:
+          step: updates done.
+          name: of the picture.
+          rgb: [h, w, 3] uint8.
+        """
+        if self._clu is not None:
+            self._clu.write_images(step, {name: rgb[None]})
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        if self._clu is not None:
+            self._clu.flush()
+            self._clu.close()
+            self._clu = None
+
+
+def _clu_writer(directory: Path) -> Any:
+    try:
+        from clu import metric_writers
+    except ImportError as error:
+        logger.info(
+            "no TensorBoard events (%s); install tensorflow-cpu and tensorboard for "
+            "them; %s is written all the same",
+            error,
+            METRICS_FILE,
+        )
+        return None
+    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(directory)))
+
+
+def _drop_rows_after(path: Path, step: int) -> None:
+    """Keeps the rows up to a step; a half-written last line goes too."""
+    if not path.exists():
+        return
+    if step == 0:
+        write_text(path, "")
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError, TypeError):
+            logger.warning("%s: dropped an unreadable line: %.60s", path, line)
+    write_text(path, "".join(kept))
