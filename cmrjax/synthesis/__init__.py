@@ -1,0 +1,1 @@
+"""From labels to images: parameters, the public `synthesize`, NIfTI in and out."""

@@ -1,0 +1,245 @@
+"""Generator parameters that carry their own description.
+
+A `ModelParams` knows its labels, its network and its intensities, so that nothing can
+be combined that does not belong together. On disk it is a model folder: model.json and
+checkpoints/<step>/, as training writes them.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import jax
+import numpy as np
+
+from cmrjax.files import atomic_directory, provenance
+from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
+from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.training.checkpoint import (
+    CheckpointStore,
+    latest_checkpoint,
+    restore_subtree,
+)
+from cmrjax.training.description import (
+    ModelDescription,
+    read_description,
+    write_description,
+)
+from cmrjax.training.state import Variables, init_variables
+
+CHECKPOINTS = "checkpoints"
+_GENERATOR = "g_variables"  # the field of GanState
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOrigin:
+    """Where parameters come from.
+
+    Left out of comparisons: parameters of two checkpoints of one model have the same
+    tree structure and can be averaged.
+
+    Attributes:
+      path: the checkpoint's folder, or "untrained, seed 0".
+      step: updates that the parameters have had.
+    """
+
+    path: str = dataclasses.field(compare=False)
+    step: int = dataclasses.field(compare=False)
+
+
+@flax.struct.dataclass
+class ModelParams:
+    """A generator's variables and what they are; a pytree.
+
+    Attributes:
+      variables: collections "params", "batch_stats", "spectral".
+      description: labels, network, image size, spacing, intensities; static.
+      origin: where they come from; static.
+    """
+
+    variables: Variables
+    description: ModelDescription = flax.struct.field(pytree_node=False)
+    origin: ModelOrigin = flax.struct.field(pytree_node=False)
+
+
+def init_params(
+    num_classes: int | None = None,
+    image_size: int = 256,
+    seed: int = 0,
+    *,
+    schema: LabelSchema | None = None,
+    base_features: int = 64,
+    seed_stride: int = 32,
+    latent_size: int = 0,
+    spacing: float = 1.33,
+) -> ModelParams:
+    """Draws untrained parameters.
+
+    Args:
+      num_classes: of the labels, background included; by default the schema's, or 9.
+      image_size: side of the training images in pixels, a multiple of `seed_stride`.
+      seed: of the draw.
+      schema: what the ids mean; by default multi-tissue for 9 classes, cavity for 4,
+        and "class_1", "class_2", ... for other numbers.
+      base_features: width unit nf; 64 in the paper's network.
+      seed_stride: side of the image over side of the seed.
+      latent_size: 0 for the label seed, else the size of z.
+      spacing: pixel spacing in plane, mm.
+
+    Returns:
+      The parameters, on the default device.
+
+    Raises:
+      ValueError: values that do not fit each other.
+    """
+    if num_classes is None:
+        num_classes = MULTI_TISSUE.num_classes if schema is None else schema.num_classes
+    architecture = GeneratorArchitecture(
+        num_classes=num_classes,
+        base_features=base_features,
+        seed_stride=seed_stride,
+        latent_size=latent_size,
+    )
+    if image_size < 1 or image_size % architecture.size_multiple:
+        raise ValueError(
+            f"image_size is {image_size}; expected a positive multiple of "
+            f"{architecture.size_multiple} (the network's seed_stride)"
+        )
+    description = ModelDescription(
+        schema=schema or default_schema(num_classes),
+        architecture=architecture,
+        image_size=image_size,
+        spacing=spacing,
+    )
+    variables = _draw(jax.random.key(seed), architecture, image_size)
+    return ModelParams(
+        variables, description, ModelOrigin(f"untrained, seed {seed}", 0)
+    )
+
+
+def default_schema(num_classes: int) -> LabelSchema:
+    """Returns the schema that a number of classes stands for where none is given."""
+    for schema in (MULTI_TISSUE, CAVITY):
+        if num_classes == schema.num_classes:
+            return schema
+    names = [f"class_{i}" for i in range(1, num_classes)]
+    return LabelSchema(f"{num_classes}_classes", ("background", *names))
+
+
+def load_params(directory: str | Path) -> ModelParams:
+    """Loads a trained generator.
+
+    Of a training checkpoint only the generator's part is read.
+
+    Args:
+      directory: a model's folder (the --workdir of training), whose newest checkpoint
+        is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000.
+
+    Returns:
+      The parameters, on the default device.
+
+    Raises:
+      ValueError: the folder is missing or holds no model, there is no checkpoint yet,
+        or the checkpoint does not fit the model's description.
+    """
+    model, checkpoint = _find_checkpoint(Path(directory))
+    description = read_description(model)
+    if checkpoint is None:
+        checkpoint = latest_checkpoint(model / CHECKPOINTS)
+    if checkpoint is None:
+        raise ValueError(
+            f"{directory} has no checkpoint yet: nothing is in {model / CHECKPOINTS}. "
+            "Training saves the first one after a while, and when it is stopped"
+        )
+    wanted = _abstract_variables(description.architecture, description.image_size)
+    try:
+        found = restore_subtree(checkpoint, {_GENERATOR: wanted})
+    except ValueError as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{reason[:400]}. Expected {_summary(description)}") from error
+    origin = ModelOrigin(str(checkpoint), int(checkpoint.name))
+    return ModelParams(found[_GENERATOR], description, origin)
+
+
+def save_params(
+    params: ModelParams, directory: str | Path, *, overwrite: bool = False
+) -> None:
+    """Writes a model folder that `load_params` reads, whole or not at all.
+
+    Args:
+      params: what is written, as the checkpoint of step `params.origin.step`.
+      directory: the folder to make.
+      overwrite: whether an existing folder is replaced.
+
+    Raises:
+      ValueError: the folder exists and `overwrite` is not set.
+    """
+    try:
+        with atomic_directory(directory, overwrite=overwrite) as folder:
+            write_description(
+                folder,
+                params.description,
+                provenance=provenance(config={"origin": params.origin.path}),
+            )
+            with CheckpointStore(folder / CHECKPOINTS) as store:
+                state = {_GENERATOR: params.variables}
+                store.save(params.origin.step, state, position={}, facts={})
+    except FileExistsError as error:
+        raise ValueError(
+            f"{directory} exists; give another folder, or overwrite=True to replace it"
+        ) from error
+
+
+def hash_params(params: ModelParams) -> str:
+    """Returns the SHA-256 of the description and of every array.
+
+    Equal for equal models, wherever they are stored.
+    """
+    digest = hashlib.sha256()
+    description = json.dumps(params.description.to_dict(), sort_keys=True)
+    digest.update(description.encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params.variables):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
+        digest.update(f"{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _find_checkpoint(path: Path) -> tuple[Path, Path | None]:
+    """Splits a path into the model's folder and the checkpoint that it names."""
+    if not path.is_dir():
+        raise ValueError(
+            f"{path}: no such folder; expected the --workdir of `python -m "
+            "experiments.train_gan`, or one of its checkpoints"
+        )
+    absolute = path.absolute()
+    if absolute.name.isdigit() and absolute.parent.name == CHECKPOINTS:
+        return absolute.parents[1], absolute
+    return path, None
+
+
+def _summary(description: ModelDescription) -> str:
+    arch = description.architecture
+    return (
+        f"a generator of {arch.num_classes} classes, base_features "
+        f"{arch.base_features}, seed_stride {arch.seed_stride}, latent_size "
+        f"{arch.latent_size}"
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _draw(
+    key: jax.Array, architecture: GeneratorArchitecture, image_size: int
+) -> Variables:
+    return init_variables(SpadeGenerator(architecture), key, image_size=image_size)
+
+
+def _abstract_variables(architecture: GeneratorArchitecture, image_size: int) -> Any:
+    return jax.eval_shape(
+        lambda key: _draw(key, architecture, image_size), jax.random.key(0)
+    )

@@ -1,0 +1,243 @@
+"""NIfTI labels in, NIfTI images out, with a record of how they came about.
+
+Of a label file `case_gt.nii.gz` come, in the folder of the outputs:
+
+- `case.nii.gz`, the image: float32 in [-1, 1], axes, shape and affine of the labels;
+- `case_gt.nii.gz`, the labels it was made from: uint8, ids of the model's schema;
+- `case.json`: model, label file, settings and hashes.
+
+A file with time frames gives such a pair for each frame that has labels, with the
+frame in the name: `case_frame00.nii.gz`, `case_frame00_gt.nii.gz`. One file per frame,
+not one with empty frames between: each is an image as it stands, and nobody has to know
+which frames are meant. Slices without labels inside a frame are generated too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cmrjax.data.nifti import SUFFIXES, NiftiFile, read_nifti, write_volume
+from cmrjax.files import provenance, read_json, sha256_file, write_json
+from cmrjax.synthesis.label_input import LabelInput
+from cmrjax.synthesis.params import ModelParams, hash_params
+from cmrjax.synthesis.sample import synthesize
+
+FORMAT = "cmrjax-synthesis-1"
+LABEL_MARK = "_gt"
+SPACING_TOLERANCE = 0.05  # relative
+
+
+@dataclass(frozen=True)
+class Synthesizer:
+    """A model and how label files are read for it.
+
+    Attributes:
+      params: the model.
+      label_input: meaning of the ids in the files.
+      batch_size: slices in memory at a time.
+      seed: of z, for models that have one; each file and frame draws its own.
+      model_sha256: hash of the model, computed once.
+    """
+
+    params: ModelParams
+    label_input: LabelInput
+    batch_size: int
+    seed: int
+    model_sha256: str
+
+    @classmethod
+    def create(
+        cls,
+        params: ModelParams,
+        *,
+        label_source: str = "schema",
+        merge: bool = False,
+        batch_size: int = 8,
+        seed: int = 0,
+    ) -> "Synthesizer":
+        """Checks the settings against the model and hashes it.
+
+        Raises:
+          ValueError: a setting that does not fit the model.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch size is {batch_size}; expected at least 1")
+        label_input = LabelInput(params.description.schema, label_source, merge)
+        return cls(params, label_input, batch_size, seed, hash_params(params))
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the outputs besides the label file, as JSON types."""
+        return {
+            "format": FORMAT,
+            "model_sha256": self.model_sha256,
+            "label_source": self.label_input.source,
+            "merge": self.label_input.merge,
+            "seed": self.seed
+            if self.params.description.architecture.latent_size
+            else 0,
+        }
+
+    def images(self, labels: np.ndarray, *, salt: int) -> np.ndarray:
+        """Returns images of [d, h, w] labels; `salt` sets z apart from other calls.
+
+        Raises:
+          ValueError: the model returns NaN.
+        """
+        key = None
+        if self.params.description.architecture.latent_size:
+            key = jax.random.fold_in(jax.random.key(self.seed), salt)
+        images = synthesize(labels, self.params, batch_size=self.batch_size, key=key)
+        if not np.isfinite(images).all():
+            raise ValueError(
+                f"the model {self.params.origin.path} returns NaN; take an earlier "
+                "checkpoint"
+            )
+        return images
+
+
+def case_name(label_path: str | Path) -> str:
+    """Returns the name of the outputs: the file's, without suffix and "_gt"."""
+    name = Path(label_path).name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name.removesuffix(LABEL_MARK) or name
+
+
+def is_finished(
+    label_path: str | Path, folder: str | Path, synthesizer: Synthesizer
+) -> bool:
+    """Tells whether the outputs of a label file are there, whole and up to date.
+
+    They are when the record names the same label file (by its hash), the same model and
+    the same settings, and the outputs still have the recorded hashes.
+    """
+    record = _read_record(Path(folder) / f"{case_name(label_path)}.json")
+    if record.get("settings") != synthesizer.settings():
+        return False
+    try:
+        if record["label"]["sha256"] != sha256_file(label_path):
+            return False
+        outputs = record["outputs"].items()
+        return all(sha256_file(Path(folder) / name) == sha for name, sha in outputs)
+    except (OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def synthesize_file(
+    label_path: str | Path, folder: str | Path, synthesizer: Synthesizer
+) -> list[str]:
+    """Generates the images of one label file.
+
+    The record is written last, so that a case with a record is whole.
+
+    Args:
+      label_path: NIfTI, axes (x, y, z) or (x, y, z, t).
+      folder: where the outputs go.
+      synthesizer: model and settings.
+
+    Returns:
+      Warnings, one line each: the header's pixel size is not the model's, or
+      contradicts the affine.
+
+    Raises:
+      ValueError: the file cannot be used; one line that begins with its name.
+      OSError: an output cannot be written.
+    """
+    label_path, folder = Path(label_path), Path(folder)
+    file = read_nifti(label_path)
+    labels = synthesizer.label_input.read(file.frames, where=str(label_path))
+    labelled = [t for t, frame in enumerate(labels) if frame.any()]
+    if not labelled:
+        raise ValueError(
+            f"{label_path}: holds background only, in all {len(labels)} frame(s); give "
+            "a file with labels or leave it out"
+        )
+    name = case_name(label_path)
+    record_path = folder / f"{name}.json"
+    earlier = _read_record(record_path)
+    salt = int(file.sha256[:7], 16)
+    outputs: dict[str, np.ndarray] = {}
+    for t in labelled:
+        stem = name if len(labels) == 1 else f"{name}_frame{t:02d}"
+        image = synthesizer.images(labels[t], salt=salt ^ t)
+        outputs[f"{stem}.nii.gz"] = image
+        outputs[f"{stem}{LABEL_MARK}.nii.gz"] = labels[t]
+    folder.mkdir(parents=True, exist_ok=True)
+    record_path.unlink(missing_ok=True)
+    for file_name, array in outputs.items():
+        write_volume(folder / file_name, array, file.affine)
+    _remove_stale(folder, name, set(earlier.get("outputs", {})) - set(outputs))
+    hashes = {file_name: sha256_file(folder / file_name) for file_name in outputs}
+    write_json(record_path, _record(file, labelled, hashes, synthesizer))
+    return _warnings(file, synthesizer.params.description.spacing)
+
+
+def _record(
+    file: NiftiFile,
+    labelled: list[int],
+    outputs: Mapping[str, str],
+    synthesizer: Synthesizer,
+) -> dict[str, Any]:
+    params = synthesizer.params
+    description = params.description
+    made = provenance()
+    return {
+        "settings": synthesizer.settings(),
+        "model": {
+            "path": params.origin.path,
+            "step": params.origin.step,
+            "sha256": synthesizer.model_sha256,
+            "schema": description.schema.to_dict(),
+            "spacing": description.spacing,
+            "transform": description.transform.to_dict(),
+        },
+        "label": {
+            "path": str(file.path),
+            "sha256": file.sha256,
+            "shape": list(file.frames.shape[::-1]),
+            "spacing": list(file.spacing),
+            "labelled_frames": labelled,
+        },
+        "intensity": "[-1, 1], as the model was trained; no native units",
+        "outputs": dict(outputs),
+        **{name: made[name] for name in ("code", "command", "created")},
+    }
+
+
+def _warnings(file: NiftiFile, model_spacing: float) -> list[str]:
+    """Lines on pixel sizes that do not fit."""
+    z, y, x = file.spacing
+    lines = []
+    if max(abs(y / model_spacing - 1), abs(x / model_spacing - 1)) > SPACING_TOLERANCE:
+        lines.append(
+            f"{file.path}: pixels are {x:g} x {y:g} mm, the model's {model_spacing:g} "
+            "mm; labels are taken pixel by pixel, so that the anatomy is shown to the "
+            "model at another size: resample the labels first"
+        )
+    sides = np.linalg.norm(file.affine[:3, :3], axis=0)
+    if np.abs(sides / (x, y, z) - 1).max() > 1e-3:
+        a, b, c = sides
+        lines.append(
+            f"{file.path}: voxel size is {x:g} x {y:g} x {z:g} mm in the header and "
+            f"{a:g} x {b:g} x {c:g} mm by its affine; the outputs have the affine's"
+        )
+    return lines
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _remove_stale(folder: Path, name: str, stale: set[str]) -> None:
+    """Removes outputs of an earlier version of the case, and nothing else."""
+    for file_name in stale:
+        if Path(file_name).name == file_name and file_name.startswith(name):
+            (folder / file_name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Configurations: one file, one run; all defaults stand in base.py."""

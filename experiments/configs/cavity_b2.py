@@ -1,0 +1,19 @@
+r"""SPADE GAN on M&Ms vendor B, centre 2: heart classes only (cavity).
+
+Reproduces the model GenB2 of Amirrajab et al. 2022, section 4.4.
+
+    python -m experiments.train_gan \
+        --config=experiments/configs/cavity_b2.py --workdir=runs/cavity_b2
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    config = base.get_config()
+    config.data.schema = "cavity"
+    config.data.train_groups = ("B2",)
+    return config

@@ -1,0 +1,20 @@
+r"""SPADE GAN on M&Ms vendor A, centre 1: all nine tissues (multi).
+
+Reproduces the model GenA1 of Amirrajab et al. 2022, section 4.4.
+
+    python -m experiments.train_gan \
+        --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    config = base.get_config()
+    config.data.path = "data/prepared/mnms_multi"
+    config.data.schema = "multi_tissue"
+    config.data.train_groups = ("A1",)
+    return config

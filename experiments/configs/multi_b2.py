@@ -1,0 +1,20 @@
+r"""SPADE GAN on M&Ms vendor B, centre 2: all nine tissues (multi).
+
+Reproduces the model GenB2 of Amirrajab et al. 2022, section 4.4.
+
+    python -m experiments.train_gan \
+        --config=experiments/configs/multi_b2.py --workdir=runs/multi_b2
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    config = base.get_config()
+    config.data.path = "data/prepared/mnms_multi"
+    config.data.schema = "multi_tissue"
+    config.data.train_groups = ("B2",)
+    return config

@@ -1,0 +1,192 @@
+"""Measures a trained GAN on prepared slices, beside the class-mean image.
+
+    python -m experiments.evaluate_gan --model=runs/cavity_a1 \
+        --data=data/prepared/mnms --groups=B3 --splits=development --out=results
+
+Writes results.json, slices.csv and subjects.csv, a panel of pictures and the loss
+curves of the run.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmrjax.data.pipeline import iterate_eval_batches
+from cmrjax.data.source import PreparedDataset, SliceSource
+from cmrjax.evaluation.curves import loss_curves_png, read_metrics
+from cmrjax.evaluation.figures import panel, write_png
+from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_results
+from cmrjax.files import provenance, read_json, write_json
+from cmrjax.synthesis.params import ModelParams, load_params
+from cmrjax.synthesis.sample import synthesize
+from cmrjax.training.writers import METRICS_FILE
+from experiments.gan_data import evenly_spaced
+from experiments.gan_validation import CLASS_MEANS_FILE
+
+BATCH_SIZE = 8
+CURVES = {
+    "Generator": (
+        "g_loss_adversarial",
+        "g_loss_feature_matching",
+        "g_loss_perceptual",
+    ),
+    "Discriminator": ("d_loss_fake", "d_loss_real"),
+    "Discriminator accuracy": ("d_accuracy_fake", "d_accuracy_real"),
+    "Validation SSIM": ("validation_ssim", "validation_ssim_class_mean"),
+}
+
+
+def open_source(
+    params: ModelParams, data: str | Path, groups: Sequence[str], splits: Sequence[str]
+) -> SliceSource:
+    """Opens slices as the model was trained on: its schema, crop and transform.
+
+    Args:
+      params: the model.
+      data: folder that prepare_data wrote.
+      groups: vendor and centre.
+      splits: names of splits.
+
+    Returns:
+      The slices.
+
+    Raises:
+      ValueError: the data were prepared differently from the model's.
+    """
+    dataset = PreparedDataset.open(data)
+    description = params.description
+    here = (dataset.transform, dataset.spacing[0])
+    there = (description.transform, description.spacing)
+    if here != there:
+        raise ValueError(
+            f"{data} has intensities {here[0]} at {here[1]} mm, the model was trained "
+            f"with {there[0]} at {there[1]} mm; prepare the data alike"
+        )
+    return SliceSource(
+        dataset,
+        dataset.select(groups=groups, splits=splits),
+        schema=description.schema,
+        image_size=min(description.image_size, *dataset.image_size),
+    )
+
+
+def read_class_means(model: str | Path) -> np.ndarray:
+    """Returns the class means of the training set, [k] float32, kept with the model."""
+    path = Path(model) / CLASS_MEANS_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is missing; it is written by a training that has validation "
+            "slices (config.data.validation_groups)"
+        )
+    return np.asarray(read_json(path)["class_means"], np.float32)
+
+
+def evaluate_model(
+    model: str | Path,
+    data: str | Path,
+    *,
+    groups: Sequence[str],
+    splits: Sequence[str],
+    out: str | Path,
+    panel_rows: int = 6,
+) -> dict[str, Any]:
+    """Evaluates a model folder and writes figures and tables.
+
+    Args:
+      model: the run's folder.
+      data: folder that prepare_data wrote.
+      groups: vendor and centre.
+      splits: names of splits.
+      out: folder for what is written.
+      panel_rows: slices in the panel, evenly spaced.
+
+    Returns:
+      See `cmrjax.evaluation.image_study.evaluate_images`.
+
+    Raises:
+      ValueError: model and data do not fit each other.
+    """
+    out = Path(out)
+    params = load_params(model)
+    source = open_source(params, data, groups, splits)
+    class_means = read_class_means(model)
+    result = evaluate_images(
+        lambda labels: synthesize(labels, params, batch_size=BATCH_SIZE)[..., None],
+        iterate_eval_batches(source, batch_size=BATCH_SIZE),
+        slices=source.dataset.slices,
+        class_means=class_means,
+    )
+    write_results(out, result)
+    write_json(
+        out / "provenance.json",
+        provenance(
+            config={
+                "model_step": params.origin.step,
+                "data": source.fingerprint,
+                "groups": list(groups),
+                "splits": list(splits),
+            }
+        ),
+    )
+    write_panel(out / "panel.png", params, source, rows=panel_rows)
+    history = Path(model) / METRICS_FILE
+    if history.is_file():
+        loss_curves_png(read_metrics(history), CURVES, out / "curves.png")
+    return result
+
+
+def write_panel(
+    path: Path, params: ModelParams, source: SliceSource, *, rows: int
+) -> np.ndarray:
+    """Writes label, real and synthetic of some slices side by side.
+
+    Returns:
+      The picture, [H, W, 3] uint8.
+    """
+    chosen = evenly_spaced(np.arange(len(source)), rows)
+    examples = [source[int(i)] for i in chosen]
+    labels = np.stack([e["label_map"] for e in examples])
+    picture = panel(
+        labels,
+        np.stack([e["image"] for e in examples]),
+        synthesize(labels, params)[..., None],
+        schema=params.description.schema,
+        captions=("label", "real", "synthetic"),
+    )
+    write_png(path, picture)
+    return picture
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.evaluate_gan", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--model", required=True, help="--workdir of train_gan")
+    parser.add_argument("--data", required=True, help="--out of prepare_data")
+    parser.add_argument("--groups", nargs="+", default=["B3"], help="vendor and centre")
+    parser.add_argument("--splits", nargs="+", default=["development"])
+    parser.add_argument("--out", required=True, help="folder for tables and pictures")
+    arguments = parser.parse_args(argv)
+    try:
+        result = evaluate_model(
+            arguments.model,
+            arguments.data,
+            groups=arguments.groups,
+            splits=arguments.splits,
+            out=arguments.out,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"evaluate_gan: {error}")
+    print(f"{'':8}{'model':>22}{'class-mean image':>22}")
+    for name, model_value, floor in report_rows(result):
+        print(f"{name:8}{model_value:>22}{floor:>22}")
+    print(f"written: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The data of a GAN training, opened and checked before anything else happens."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from cmrjax.data.source import PreparedDataset, SliceSource
+from cmrjax.labels import get_schema
+
+logger = logging.getLogger(__name__)
+
+SIMULATED_COMMANDS = """\
+    python -m experiments.simulate --subjects=100 --out=data/simulated
+    python -m experiments.prepare_data --dataset=simulated --source=data/simulated \\
+        --out=data/prepared/simulated
+and then the same training with
+    --config.data.path=data/prepared/simulated --config.data.train_groups="('S1',)" \\
+    --config.data.validation_groups="('S1',)\""""
+NO_MULTI_TISSUE = (
+    "The maps of all tissues on real images come from the segmentation network, which "
+    "this version does not have yet. Simulated ones are made by\n" + SIMULATED_COMMANDS
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GanData:
+    """What a GAN is trained and validated on.
+
+    Attributes:
+      dataset: the prepared folder.
+      train: slices to learn from.
+      validation: slices to evaluate on; None: no validation.
+    """
+
+    dataset: PreparedDataset
+    train: SliceSource
+    validation: SliceSource | None
+
+
+def open_gan_data(config: ConfigDict) -> GanData:
+    """Opens the prepared data of a configuration and checks every label.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+
+    Returns:
+      The sources.
+
+    Raises:
+      ValueError: the folder, the groups or the labels do not fit; says which command
+        makes what is missing.
+    """
+    settings = config.data
+    schema = get_schema(settings.schema)
+    if not Path(settings.path).exists() and schema.name != "cavity":
+        raise ValueError(
+            f"config.data.path: no folder {settings.path}\n{NO_MULTI_TISSUE}"
+        )
+    dataset = PreparedDataset.open(settings.path)
+    if schema.num_classes > dataset.schema.num_classes:
+        raise ValueError(
+            f"{settings.path} has the labels of schema {dataset.schema.name!r} "
+            f"({dataset.schema.num_classes} classes), config.data.schema asks for "
+            f"{schema.name!r} ({schema.num_classes}). Train on the heart classes with "
+            f"a cavity_ configuration.\n{NO_MULTI_TISSUE}"
+        )
+    dataset.validate_labels()
+    chosen = dataset.select(groups=settings.train_groups, splits=("train",))
+    train = SliceSource(dataset, chosen, schema=schema, image_size=settings.image_size)
+    validation = None
+    if settings.validation_groups:
+        chosen = dataset.select(
+            groups=settings.validation_groups, splits=settings.validation_splits
+        )
+        chosen = evenly_spaced(chosen, config.evaluation.max_slices)
+        validation = SliceSource(
+            dataset, chosen, schema=schema, image_size=settings.image_size
+        )
+    logger.info(
+        "data: %s, %d slices to train on, %s to validate on, all labels checked",
+        settings.path,
+        len(train),
+        "none" if validation is None else len(validation),
+    )
+    return GanData(dataset, train, validation)
+
+
+def evenly_spaced(indices: np.ndarray, count: int) -> np.ndarray:
+    """Returns at most `count` of the indices, evenly spaced; 0: all of them."""
+    if count <= 0 or len(indices) <= count:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
+
+
+def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:
+    """Identifies what goes into a run: the training slices and the VGG19 weights."""
+    return {
+        "data": data.train.fingerprint,
+        "vgg19_weights": "none" if vgg is None else vgg.source_sha256,
+    }

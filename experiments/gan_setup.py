@@ -1,0 +1,137 @@
+"""Networks, optimisers and losses of a GAN training, built from a configuration."""
+
+import logging
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from cmrjax.data.neighbourhoods import table_rows
+from cmrjax.data.source import SliceSource
+from cmrjax.models.discriminator import (
+    DiscriminatorArchitecture,
+    MultiscaleDiscriminator,
+)
+from cmrjax.models.neighbourhood_table import TableModulation
+from cmrjax.models.spade import DenseModulation, Modulation
+from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19
+from cmrjax.training.gan_step import GanObjective
+from cmrjax.training.gan_trainer import GanTrainer
+from cmrjax.training.optimizer import adam, epoch_schedule
+from cmrjax.training.sharding import data_parallel
+from experiments.gan_data import evenly_spaced
+
+logger = logging.getLogger(__name__)
+
+SLICES_TO_SIZE_TABLES = 200
+DTYPES = ("float32", "bfloat16")
+
+
+def make_trainer(config: ConfigDict, train: SliceSource) -> GanTrainer:
+    """Builds networks, optimisers and placement from a configuration.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      train: the training slices, which set the classes, the length of an epoch and
+        the size of the label tables.
+
+    Returns:
+      The trainer.
+    """
+    num_classes, num_slices = train.schema.num_classes, len(train)
+    model, optimizer, loss = config.model, config.optimizer, config.loss
+    batch_size = config.training.batch_size
+    placement = data_parallel(batch_size=batch_size)
+    if model.dtype not in DTYPES:
+        raise ValueError(f"config.model.dtype is {model.dtype!r}; expected {DTYPES}")
+    dtype = jnp.dtype(model.dtype)
+
+    def tx(rate: float) -> Any:
+        schedule = epoch_schedule(
+            rate,
+            steps_per_epoch=steps_per_epoch(config, num_slices),
+            constant_epochs=optimizer.constant_epochs,
+            decay_epochs=optimizer.decay_epochs,
+        )
+        return adam(schedule, b1=optimizer.b1, b2=optimizer.b2)
+
+    return GanTrainer(
+        generator=SpadeGenerator(
+            GeneratorArchitecture(
+                num_classes=num_classes,
+                base_features=model.base_features,
+                seed_stride=model.seed_stride,
+                latent_size=model.latent_size,
+                paper_equation=model.paper_equation,
+            ),
+            modulation=make_modulation(config, train),
+            dtype=dtype,
+        ),
+        discriminator=MultiscaleDiscriminator(
+            DiscriminatorArchitecture(
+                num_classes, model.base_features, model.num_scales
+            ),
+            dtype=dtype,
+        ),
+        g_optimizer=tx(optimizer.g_learning_rate),
+        d_optimizer=tx(optimizer.d_learning_rate),
+        objective=GanObjective(
+            feature_matching_weight=loss.feature_matching_weight,
+            perceptual_weight=loss.perceptual_weight,
+            perceptual_layers=loss.perceptual_layers,
+            reduction=loss.reduction,
+            generator_passes=optimizer.generator_passes,
+        ),
+        placement=placement,
+        image_size=config.data.image_size,
+        batch_size=batch_size,
+    )
+
+
+def make_modulation(config: ConfigDict, train: SliceSource) -> Modulation:
+    """Chooses how SPADE computes gamma and beta; both ways give the same values.
+
+    Raises:
+      ValueError: config.model.modulation is not known.
+    """
+    name = config.model.modulation
+    if name == "dense":
+        return DenseModulation()
+    if name != "table":
+        raise ValueError(
+            f"config.model.modulation is {name!r}; expected 'table' or 'dense'"
+        )
+    looked_at = evenly_spaced(np.arange(len(train)), SLICES_TO_SIZE_TABLES)
+    rows = table_rows(train[int(i)]["label_map"] for i in looked_at)
+    logger.info("label tables (image height: rows): %s", dict(rows) or "none")
+    return TableModulation(rows)
+
+
+def steps_per_epoch(config: ConfigDict, num_slices: int) -> int:
+    """Returns the steps in which each slice is seen once, at least 1."""
+    return max(1, round(num_slices / config.training.batch_size))
+
+
+def num_steps(config: ConfigDict, num_slices: int) -> int:
+    """Returns the length of the run: what is set, or what the epochs come to."""
+    epochs = config.optimizer.constant_epochs + config.optimizer.decay_epochs
+    return config.training.num_steps or epochs * steps_per_epoch(config, num_slices)
+
+
+def load_perceptual(config: ConfigDict) -> Vgg19Weights | None:
+    """Loads the VGG19 weights of a configuration; None where the loss is off."""
+    loss = config.loss
+    if not loss.vgg19_weights or loss.perceptual_weight == 0:
+        logger.info("no perceptual loss")
+        return None
+    vgg = load_vgg19(loss.vgg19_weights)
+    if vgg.missing_features:
+        logger.info(
+            "perceptual loss on %s; %s has no %s, which drop out",
+            ", ".join(vgg.feature_names),
+            loss.vgg19_weights,
+            ", ".join(vgg.missing_features),
+        )
+    return vgg

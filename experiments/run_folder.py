@@ -1,0 +1,81 @@
+"""The folder of a run: what it was started with, and whether it may go on.
+
+A command that is repeated continues where the run was. It must then be the same run:
+the configuration and the data are compared with those of the start.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cmrjax.files import code_version, read_json, write_json
+
+RUN_FILE = "run.json"
+
+# These may differ when a run goes on: they change nothing that was computed so far.
+FREE_TO_CHANGE = (
+    "data.path",
+    "data.num_threads",
+    "data.prefetch",
+    "evaluation.",
+    "training.num_steps",
+    "training.report_every",
+    "training.checkpoint_",
+    "training.keep_checkpoints",
+    "training.tensorboard",
+)
+
+
+def open_run(
+    workdir: str | Path, config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Records what a run starts with, or checks that it is continued unchanged.
+
+    Args:
+      workdir: the run's folder; made if needed.
+      config: nested settings, JSON types.
+      inputs: fingerprints of what goes in (data, weights), by name.
+
+    Returns:
+      Content of run.json: "config", "inputs", "code".
+
+    Raises:
+      ValueError: a setting or an input differs from those of the start; names each
+        with both values.
+    """
+    path = Path(workdir) / RUN_FILE
+    content = {
+        "config": json.loads(json.dumps(config)),
+        "inputs": dict(inputs),
+        "code": code_version(),
+    }
+    if not path.exists():
+        write_json(path, content)
+        return content
+    earlier = read_json(path)
+    changes = _differences(earlier["config"], content["config"])
+    changes = [c for c in changes if not c[0].startswith(FREE_TO_CHANGE)]
+    changes += _differences(earlier["inputs"], content["inputs"], prefix="input ")
+    if changes:
+        lines = [f"  {name}: {old!r} then, {new!r} now" for name, old, new in changes]
+        raise ValueError(
+            f"{workdir} holds a run that was started differently:\n"
+            + "\n".join(lines)
+            + "\nRestore these values to continue it, or give a new --workdir"
+        )
+    return earlier
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Lists (dotted name, old value, new value) where two nestings differ."""
+    found = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += _differences(before, after, prefix=f"{prefix}{name}.")
+        elif before != after:
+            found.append((f"{prefix}{name}", before, after))
+    return found

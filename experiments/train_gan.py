@@ -1,0 +1,204 @@
+"""Trains the SPADE GAN on prepared data; the same command continues a stopped run.
+
+    python -m experiments.train_gan \
+        --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
+
+Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
+"""
+
+import logging
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.files import write_json
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.compilation_cache import enable_compilation_cache
+from cmrjax.training.console import configure_logging
+from cmrjax.training.description import ModelDescription, write_description
+from cmrjax.training.gan_trainer import CompiledStep, GanTrainer
+from cmrjax.training.loop import (
+    LoopResult,
+    LoopSettings,
+    NonFiniteLossError,
+    run_loop,
+)
+from cmrjax.training.state import GanState
+from cmrjax.training.writers import MetricWriter
+from experiments.gan_data import input_fingerprints, open_gan_data
+from experiments.gan_setup import load_perceptual, make_trainer, num_steps
+from experiments.gan_validation import Validation
+from experiments.run_folder import open_run
+
+logger = logging.getLogger(__name__)
+
+TIMING_FILE = "timing.json"
+
+
+def run(config: ConfigDict, workdir: str | Path, *, started: float) -> LoopResult:
+    """Trains, from the newest checkpoint in the folder if there is one.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      workdir: the run's folder.
+      started: `time.monotonic()` of the program's start, for the start-up time.
+
+    Returns:
+      How the run ended.
+
+    Raises:
+      ValueError, FileNotFoundError: something does not fit; nothing was trained.
+      NonFiniteLossError: see `cmrjax.training.loop`.
+    """
+    workdir = Path(workdir)
+    enable_compilation_cache()
+    data = open_gan_data(config)
+    vgg = load_perceptual(config)
+    schema = data.train.schema
+    trainer = make_trainer(config, data.train)
+    facts = open_run(workdir, config.to_dict(), input_fingerprints(data, vgg))
+    description = ModelDescription(
+        schema=schema,
+        architecture=trainer.generator.architecture,
+        image_size=config.data.image_size,
+        spacing=data.dataset.spacing[0],
+        transform=data.dataset.transform,
+    )
+    write_description(workdir, description, provenance=facts)
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    vgg = trainer.placement.replicate(vgg)
+    step_key = trainer.placement.replicate(step_key)
+    compiled = trainer.compile(vgg, step_key)
+    logger.info("compiled in %.1f s", compiled.compile_seconds)
+    iterator = make_train_iterator(
+        data.train,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )
+    with CheckpointStore(
+        workdir / "checkpoints", keep=config.training.keep_checkpoints
+    ) as store:
+        state, step, facts = _start(trainer, store, iterator, init_key, facts)
+        _write_timing(workdir, trainer, compiled, started)
+        with MetricWriter(
+            workdir, start_step=step, tensorboard=config.training.tensorboard
+        ) as writer:
+            result = run_loop(
+                state,
+                step=step,
+                train_step=_place_and_step(trainer, compiled, vgg, step_key),
+                iterator=iterator,
+                evaluate=Validation(
+                    trainer,
+                    data,
+                    batch_size=config.evaluation.batch_size,
+                    panel_rows=config.evaluation.panel_rows,
+                    directory=workdir,
+                ),
+                store=store,
+                writer=writer,
+                settings=_loop_settings(config, len(data.train)),
+                facts=facts,
+            )
+    _write_timing(workdir, trainer, compiled, started)
+    return result
+
+
+def _start(
+    trainer: GanTrainer,
+    store: CheckpointStore,
+    iterator: Any,
+    init_key: jax.Array,
+    facts: dict[str, Any],
+) -> tuple[GanState, int, dict[str, Any]]:
+    """Returns the newest saved state, or a new one."""
+    step = store.latest_step
+    if step is None:
+        return trainer.init(init_key), 0, facts
+    state, position, facts = store.restore(step, trainer.abstract_state())
+    iterator.set_state(position["iterator"])
+    logger.info("continuing from %s", store.path(step))
+    return state, step, facts
+
+
+def _place_and_step(
+    trainer: GanTrainer, compiled: CompiledStep, vgg: Any, key: jax.Array
+) -> Any:
+    names = ("label_map", "image", "valid_mask")
+
+    def step(state: GanState, batch: dict[str, np.ndarray]) -> Any:
+        placed = trainer.placement.put_batch({name: batch[name] for name in names})
+        return compiled.function(state, vgg, placed, key)
+
+    return step
+
+
+def _loop_settings(config: ConfigDict, num_slices: int) -> LoopSettings:
+    training = config.training
+    return LoopSettings(
+        num_steps=num_steps(config, num_slices),
+        batch_size=training.batch_size,
+        report_every=training.report_every,
+        evaluate_every=config.evaluation.every,
+        checkpoint_every=training.checkpoint_every,
+        checkpoint_minutes=training.checkpoint_minutes,
+    )
+
+
+def _write_timing(
+    workdir: Path, trainer: GanTrainer, compiled: CompiledStep, started: float
+) -> None:
+    """Writes what this process measured of itself; the last write has the peak."""
+    write_json(
+        workdir / TIMING_FILE,
+        {
+            "devices": [device.device_kind for device in jax.local_devices()],
+            "batch_size": trainer.batch_size,
+            "image_size": trainer.image_size,
+            "compile_seconds": compiled.compile_seconds,
+            "step_flops": compiled.flops,
+            "step_temporary_bytes": compiled.memory_bytes,
+            "peak_host_bytes": 1024
+            * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "seconds_since_start": time.monotonic() - started,
+        },
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    started = time.monotonic()
+    configure_logging()
+    if len(argv) > 1:
+        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    try:
+        result = run(config, workdir, started=started)
+    except (ValueError, OSError, NonFiniteLossError) as error:
+        sys.exit(f"train_gan: {error}")
+    if result.stopped_by:
+        logger.info(
+            "%s: saved at step %d; the same command continues",
+            result.stopped_by,
+            result.step,
+        )
+    else:
+        logger.info("done: %d steps, model in %s", result.step, workdir)
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", help_string="configuration file")
+    flags.DEFINE_string("workdir", None, "folder of the run")
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

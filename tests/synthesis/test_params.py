@@ -1,0 +1,199 @@
+"""Parameters with their description: drawn, saved, loaded, refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
+from cmrjax.synthesis import params as params_module
+from cmrjax.synthesis.params import (
+    ModelParams,
+    default_schema,
+    hash_params,
+    init_params,
+    load_params,
+    save_params,
+)
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.description import write_description
+from cmrjax.training.state import GanState
+from tests.synthesis.tiny_models import make_params
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_params()
+
+
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """Makes init_params cheap: what is drawn is replaced by nothing."""
+    monkeypatch.setattr(params_module, "_draw", lambda *arguments: {})
+
+
+def same_arrays(a: ModelParams, b: ModelParams) -> bool:
+    equal = jax.tree.map(lambda x, y: np.array_equal(x, y), a.variables, b.variables)
+    return all(jax.tree.leaves(equal))
+
+
+def test_init_draws_what_the_network_needs_and_the_seed_decides():
+    with jax.default_prng_impl("rbg"):  # compiles in half the time
+        first = init_params(4, 64, base_features=1)
+        again = init_params(4, 64, base_features=1)
+        other = init_params(4, 64, seed=1, base_features=1)
+    assert set(first.variables) == {"params", "batch_stats", "spectral"}
+    assert first.variables["params"]["fc"]["kernel"].shape == (3, 3, 4, 16)
+    assert first.description.schema == CAVITY
+    assert first.description.image_size == 64
+    assert first.origin.path == "untrained, seed 0"
+    assert same_arrays(first, again)
+    assert not same_arrays(first, other)
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_init_defaults_are_nine_classes_at_256_and_full_width():
+    description = init_params().description
+    assert description.schema == MULTI_TISSUE
+    assert description.image_size == 256
+    assert description.architecture.base_features == 64
+    assert description.architecture.latent_size == 0
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_init_takes_a_schema_and_checks_it():
+    schema = LabelSchema("mine", ("background", "scar"))
+    assert init_params(schema=schema).description.schema == schema
+    assert init_params(schema=schema).description.architecture.num_classes == 2
+    with pytest.raises(ValueError, match="'mine' has 2 classes, the generator 3"):
+        init_params(3, schema=schema)
+    with pytest.raises(ValueError, match="image_size is 100; expected a positive mul"):
+        init_params(4, 100)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "names"),
+    [
+        (4, CAVITY.class_names),
+        (9, MULTI_TISSUE.class_names),
+        (3, ("background", "class_1", "class_2")),
+    ],
+)
+def test_default_schema(num_classes, names):
+    assert default_schema(num_classes).class_names == names
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(model, tmp_path):
+    save_params(model, tmp_path / "model")
+    loaded = load_params(tmp_path / "model")
+    assert same_arrays(model, loaded)
+    assert loaded.description == model.description
+    assert loaded.origin.step == 7
+    assert loaded.origin.path == str(tmp_path / "model" / "checkpoints" / "7")
+    assert hash_params(loaded) == hash_params(model)
+
+
+def test_save_does_not_replace_unless_told(model, tmp_path):
+    save_params(model, tmp_path / "model")
+    with pytest.raises(ValueError, match="model exists; give another folder"):
+        save_params(model, tmp_path / "model")
+    save_params(make_params(seed=1), tmp_path / "model", overwrite=True)
+    assert same_arrays(load_params(tmp_path / "model"), make_params(seed=1))
+
+
+def test_a_failed_save_leaves_nothing(model, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(CheckpointStore, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_params(model, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_run(directory, model, *, steps):
+    """A training run's folder; the generator's first bias tells the step."""
+    write_description(directory, model.description, provenance={})
+    with CheckpointStore(directory / "checkpoints", keep=5) as store:
+        for step in steps:
+            variables = jax.tree.map(jnp.asarray, model.variables)
+            variables["params"]["fc"]["bias"] = jnp.full((16,), float(step))
+            state = GanState(
+                step=jnp.asarray(step),
+                g_variables=variables,
+                d_variables={"params": {"kernel": jnp.ones(3)}},
+                g_opt_state=optax.adam(0.1).init(variables["params"]),
+                d_opt_state=optax.adam(0.1).init({"kernel": jnp.ones(3)}),
+            )
+            store.save(step, state, position={"iterator": {}}, facts={})
+            store.wait()
+
+
+def test_of_a_training_run_the_newest_or_the_named_checkpoint_is_read(model, tmp_path):
+    write_run(tmp_path, model, steps=(9, 10))
+    newest = load_params(tmp_path)
+    assert newest.origin.step == 10
+    assert float(newest.variables["params"]["fc"]["bias"][0]) == 10.0
+    named = load_params(tmp_path / "checkpoints" / "9")
+    assert named.origin.step == 9
+    assert float(named.variables["params"]["fc"]["bias"][0]) == 9.0
+    assert set(named.variables) == {"params", "batch_stats", "spectral"}
+    assert jax.tree.structure(named) == jax.tree.structure(newest)
+
+
+def test_what_cannot_be_loaded_is_said(model, tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere: no such folder; expected the --w"):
+        load_params(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"not a model folder: it has no model\.json"):
+        load_params(tmp_path)
+    write_description(tmp_path, model.description, provenance={})
+    with pytest.raises(ValueError, match=r"no checkpoint yet: nothing is in .*checkp"):
+        load_params(tmp_path)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(ValueError, match="checkpoints/5 does not hold the model"):
+        load_params(tmp_path)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(
+    model, tmp_path, monkeypatch
+):
+    save_params(model, tmp_path / "model")
+
+    def refuse(checkpoint, wanted):
+        assert set(wanted) == {"g_variables"}
+        raise ValueError(f"{checkpoint} does not hold the model (kernel)\nmany lines")
+
+    monkeypatch.setattr(params_module, "restore_subtree", refuse)
+    with pytest.raises(ValueError, match=r"hold the model .* Expected a gen") as caught:
+        load_params(tmp_path / "model")
+    assert "4 classes, base_features 1, seed_stride 32" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_hash_sees_arrays_and_description_but_not_the_place(model):
+    elsewhere = model.replace(
+        origin=dataclasses.replace(model.origin, path="elsewhere", step=1)
+    )
+    assert hash_params(elsewhere) == hash_params(model)
+    spacing = dataclasses.replace(model.description, spacing=1.25)
+    assert hash_params(model.replace(description=spacing)) != hash_params(model)
+    moved = jax.tree.map(lambda x: x + np.float32(1e-3), model)
+    assert hash_params(moved) != hash_params(model)
+
+
+def test_models_are_pytrees_that_mix_only_with_their_like(model):
+    other = make_params(seed=1, step=99)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, model, other)
+    assert mean.description == model.description
+    np.testing.assert_allclose(
+        mean.variables["params"]["fc"]["bias"],
+        model.variables["params"]["fc"]["bias"] / 2
+        + other.variables["params"]["fc"]["bias"] / 2,
+        rtol=1e-6,
+    )
+    schema = LabelSchema("other", ("background", "a", "b", "c"))
+    with pytest.raises(ValueError, match=r"."):
+        jax.tree.map(lambda a, b: a, model, make_params(schema=schema))

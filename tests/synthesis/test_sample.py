@@ -1,0 +1,188 @@
+"""`synthesize`: shapes, padding, batching, compilations, refusals."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.synthesis import sample
+from cmrjax.synthesis.sample import plan_batches, synthesize
+from tests.synthesis.tiny_models import make_params
+
+IMAGE_NOISE = 2e-5  # float32 differences between batch sizes
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_params()
+
+
+@pytest.fixture(scope="module")
+def labels():
+    coarse = np.random.default_rng(3).integers(0, 4, (3, 8, 8))
+    return coarse.repeat(4, axis=1).repeat(4, axis=2)  # [3, 32, 32]
+
+
+def test_equals_the_network_in_evaluation_mode(model, labels):
+    images = synthesize(labels[:2], model)
+    generator = SpadeGenerator(model.description.architecture)
+    apply = jax.jit(lambda variables, x: generator.apply(variables, x, train=False))
+    expected = apply(model.variables, jnp.asarray(labels[:2]))
+    assert images.dtype == np.float32
+    assert images.shape == (2, 32, 32)
+    assert images.std() > 0.05
+    assert np.abs(images).max() <= 1.0
+    np.testing.assert_allclose(images, np.asarray(expected)[..., 0], atol=IMAGE_NOISE)
+
+
+def test_one_slice_is_the_slice_of_the_batch(model, labels):
+    images = synthesize(labels[:2], model)
+    alone = synthesize(labels[1], model)
+    assert alone.shape == (32, 32)
+    np.testing.assert_allclose(alone, images[1], atol=IMAGE_NOISE)
+
+
+def test_neither_batch_size_nor_neighbours_matter(model, labels):
+    images = synthesize(labels, model, batch_size=1)
+    for batch_size in (2, 3):  # both are batches of 2 slices, then 1
+        other = synthesize(labels, model, batch_size=batch_size)
+        np.testing.assert_allclose(other, images, atol=IMAGE_NOISE)
+    backwards = synthesize(labels[::-1], model, batch_size=1)[::-1]
+    np.testing.assert_array_equal(backwards, images)
+
+
+def test_any_size_is_padded_in_the_middle_and_cropped_back(model, labels):
+    odd = labels[:2, :27, :20]
+    images = synthesize(odd, model)
+    assert images.shape == (2, 27, 20)
+    by_hand = np.zeros((2, 32, 32), int)
+    by_hand[:, 2:29, 6:26] = odd  # 5 missing rows: 2 before, 3 after
+    np.testing.assert_array_equal(images, synthesize(by_hand, model)[:, 2:29, 6:26])
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int64", "jax"])
+def test_every_integer_type_gives_the_same(model, labels, kind):
+    given_labels = jnp.asarray(labels[0]) if kind == "jax" else labels[0].astype(kind)
+    np.testing.assert_array_equal(
+        synthesize(given_labels, model), synthesize(labels[0], model)
+    )
+
+
+@given(count=st.integers(1, 100), batch_size=st.integers(1, 40))
+def test_batches_cover_everything_in_powers_of_two(count, batch_size):
+    plan = plan_batches(count, batch_size)
+    covered = [i for start, stop, _ in plan for i in range(start, stop)]
+    assert covered == list(range(count))
+    for start, stop, bucket in plan:
+        assert bucket in (1, 2, 4, 8, 16, 32)
+        assert stop - start <= bucket <= batch_size
+        assert bucket < 2 * (stop - start)
+
+
+class CheapNetwork:
+    """Stands for the generator where only compilations are counted."""
+
+    traced = 0
+
+    def __init__(self, architecture):
+        type(self).traced += 1
+
+    def apply(self, variables, label_map, latent, *, train):
+        bias = variables["params"]["fc"]["bias"]
+        return label_map[..., None].astype(jnp.float32) * bias[0]
+
+
+def test_one_compilation_per_bucket_and_padded_size(monkeypatch):
+    monkeypatch.setattr(sample, "SpadeGenerator", CheapNetwork)
+    generate: Any = sample._generate
+    generate.clear_cache()
+    models = [make_params(seed=seed, step=seed) for seed in (0, 1)]
+    for count in range(1, 10):  # buckets 1, 2, 4 and 8; 9 is 8 and 1
+        synthesize(np.zeros((count, 32, 32), np.uint8), models[0])
+    assert CheapNetwork.traced == 4
+    for side in (17, 25, 31, 32):  # all are 32 to the network
+        synthesize(np.zeros((2, side, 32), np.int64), models[1])
+        synthesize(np.zeros((32, side), np.int32), models[0])
+    assert CheapNetwork.traced == 4
+    synthesize(np.zeros((1, 33, 32), np.uint8), models[0])  # 64 x 32
+    assert CheapNetwork.traced == 5
+    ones = synthesize(np.ones((1, 32, 32), np.uint8), models[1])
+    assert ones[0, 0, 0] == models[1].variables["params"]["fc"]["bias"][0]
+    assert CheapNetwork.traced == 5  # other parameters are arguments, not constants
+    generate.clear_cache()
+
+
+def test_the_device_is_given_bytes(model, labels, monkeypatch):
+    seen = []
+    generate = sample._generate
+
+    def spy(variables, label_map, latent, **settings):
+        seen.append(label_map.dtype)
+        return generate(variables, label_map, latent, **settings)
+
+    monkeypatch.setattr(sample, "_generate", spy)
+    synthesize(labels[:2], model)
+    assert seen == [np.uint8]
+
+
+@pytest.mark.parametrize("bad_id", [4, -1, 255, 260])
+def test_unknown_ids_are_refused_by_slice_and_id(model, labels, bad_id):
+    wrong = labels.astype(np.int64)
+    wrong[2, 5, 6] = bad_id
+    with pytest.raises(ValueError, match=f"slice 2 holds label id {bad_id} .*3 RV"):
+        synthesize(wrong, model)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (np.zeros((2, 4, 32, 32), int), r"\(2, 4, 32, 32\); .*not one-hot"),
+        (np.zeros(5, int), r"shape \(5,\); expected \[h, w\], \[b, h, w\]"),
+        (np.zeros((0, 32, 32), int), r"label map is empty, shape \(0, 32, 32\)"),
+        (np.zeros((32, 32)), "labels have type float64, expected integers"),
+        (np.zeros((32, 32), bool), "labels have type bool, expected integers"),
+    ],
+)
+def test_what_is_no_label_map_is_refused(model, wrong, text):
+    with pytest.raises(ValueError, match=text):
+        synthesize(wrong, model)
+
+
+def test_arguments_are_checked(model, labels):
+    with pytest.raises(ValueError, match="batch_size is 0; expected at least 1"):
+        synthesize(labels, model, batch_size=0)
+    with pytest.raises(ValueError, match=r"params is a dict; expected what cmrjax\.lo"):
+        synthesize(labels, model.variables)
+    with pytest.raises(ValueError, match="key is given, but this model has no latent"):
+        synthesize(labels, model, key=jax.random.key(0))
+
+
+def test_a_latent_model_needs_a_key_and_its_own_size(labels):
+    latent_model = make_params(latent_size=3)
+    with pytest.raises(ValueError, match=r"latent z; give key=jax\.random\.key"):
+        synthesize(labels, latent_model)
+    with pytest.raises(ValueError, match=r"64 x 32 pixels .*trained on, 32 x 32"):
+        synthesize(np.zeros((40, 32), int), latent_model, key=jax.random.key(0))
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(ValueError, match=r"key has shape \(2,\); .*\(3,\), one for"):
+        synthesize(labels, latent_model, key=keys)
+
+
+def test_a_key_gives_one_z_to_a_volume_and_keys_one_to_each_slice():
+    latent_model = make_params(latent_size=3)
+    same = np.zeros((3, 32, 32), np.uint8)
+
+    def images(key):
+        return synthesize(same, latent_model, key=key, batch_size=1)
+
+    shared = images(jax.random.key(5))
+    np.testing.assert_array_equal(shared[0], shared[2])
+    own = images(jax.random.split(jax.random.key(5), 3))
+    assert np.abs(own[0] - own[2]).max() > 0.01
+    again = images(jax.random.split(jax.random.key(5), 3))
+    np.testing.assert_array_equal(own, again)

@@ -1,0 +1,208 @@
+"""One label file: images, labels, record, warnings, refusals."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from cmrjax.files import sha256_file
+from cmrjax.synthesis.sample import synthesize
+from cmrjax.synthesis.volume import (
+    Synthesizer,
+    case_name,
+    is_finished,
+    synthesize_file,
+)
+from tests.synthesis.label_files import AFFINE, draw_labels, write_labels
+from tests.synthesis.tiny_models import make_params
+
+
+@pytest.fixture(scope="module")
+def synthesizer():
+    return Synthesizer.create(make_params(), batch_size=1)
+
+
+@pytest.fixture
+def label_path(tmp_path):
+    return write_labels(tmp_path / "case_gt.nii.gz", draw_labels())
+
+
+def read(path):
+    """Values in the file's own axes (x, y, z) and the affine, by nibabel alone."""
+    image = nib.Nifti1Image.from_filename(path)
+    return np.asarray(image.dataobj), image.affine
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("A1_sa_gt.nii.gz", "A1_sa"),
+        ("deep/patient001_frame01_gt.nii", "patient001_frame01"),
+        ("labels.nii.gz", "labels"),
+        ("_gt.nii.gz", "_gt"),
+    ],
+)
+def test_case_name(file, name):
+    assert case_name(file) == name
+
+
+def test_three_axes_give_one_pair(tmp_path, label_path, synthesizer):
+    out = tmp_path / "out"
+    assert synthesize_file(label_path, out, synthesizer) == []
+    assert sorted(p.name for p in out.iterdir()) == [
+        "case.json",
+        "case.nii.gz",
+        "case_gt.nii.gz",
+    ]
+    image, affine = read(out / "case.nii.gz")
+    labels, label_affine = read(out / "case_gt.nii.gz")
+    np.testing.assert_array_equal(labels, draw_labels())
+    assert (image.dtype, labels.dtype) == (np.float32, np.uint8)
+    np.testing.assert_array_equal(affine, AFFINE)
+    np.testing.assert_array_equal(label_affine, AFFINE)
+    zooms = nib.Nifti1Image.from_filename(out / "case.nii.gz").header.get_zooms()
+    np.testing.assert_allclose(zooms, (1.33, 1.33, 9.0), rtol=1e-6)
+    # rows are the file's second axis, columns its first, slices its third
+    expected = synthesize(draw_labels().transpose(2, 1, 0), synthesizer.params)
+    np.testing.assert_allclose(image.transpose(2, 1, 0), expected, atol=2e-5)
+    assert image.std() > 0.01
+    assert image[:, :, 2].std() > 0  # a slice without labels is generated too
+
+
+def test_each_frame_with_labels_gives_a_pair(tmp_path, synthesizer):
+    frames = np.zeros((20, 30, 3, 4), np.uint8)
+    frames[..., 1] = draw_labels()
+    frames[..., 3] = draw_labels()[::-1]
+    path = write_labels(tmp_path / "s_sa_gt.nii.gz", frames)
+    synthesize_file(path, tmp_path / "out", synthesizer)
+    stems = ("s_sa_frame01", "s_sa_frame03")
+    files = [f"{stem}{end}" for stem in stems for end in (".nii.gz", "_gt.nii.gz")]
+    found = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert found == sorted([*files, "s_sa.json"])
+    for t, stem in zip((1, 3), stems, strict=True):
+        labels, affine = read(tmp_path / "out" / f"{stem}_gt.nii.gz")
+        np.testing.assert_array_equal(labels, frames[..., t])
+        np.testing.assert_array_equal(affine, AFFINE)
+        assert read(tmp_path / "out" / f"{stem}.nii.gz")[0].shape == (20, 30, 3)
+    record = json.loads((tmp_path / "out" / "s_sa.json").read_text())
+    assert record["label"]["labelled_frames"] == [1, 3]
+
+
+def test_the_record_says_what_went_in(tmp_path, label_path, synthesizer):
+    synthesize_file(label_path, tmp_path / "out", synthesizer)
+    record = json.loads((tmp_path / "out" / "case.json").read_text())
+    assert record["label"]["sha256"] == sha256_file(label_path)
+    assert record["label"]["shape"] == [20, 30, 3, 1]
+    assert record["model"]["step"] == 7
+    assert record["model"]["path"] == "drawn"
+    assert record["model"]["sha256"] == synthesizer.model_sha256
+    assert record["code"]["package"]
+    assert record["command"]
+    for name, sha256 in record["outputs"].items():
+        assert sha256_file(tmp_path / "out" / name) == sha256
+
+
+def test_finished_means_same_labels_model_settings_and_whole(
+    tmp_path, label_path, synthesizer
+):
+    out = tmp_path / "out"
+    assert not is_finished(label_path, out, synthesizer)
+    synthesize_file(label_path, out, synthesizer)
+    assert is_finished(label_path, out, synthesizer)
+    # the same model from another place, and another batch size, change nothing
+    assert is_finished(label_path, out, Synthesizer.create(make_params(step=9)))
+    other_model = Synthesizer.create(make_params(seed=1))
+    assert not is_finished(label_path, out, other_model)
+    other_ids = Synthesizer.create(make_params(), label_source="mnms")
+    assert not is_finished(label_path, out, other_ids)
+    (out / "case.nii.gz").write_bytes(b"damaged")
+    assert not is_finished(label_path, out, synthesizer)
+    synthesize_file(label_path, out, synthesizer)
+    write_labels(label_path, draw_labels()[::-1])
+    assert not is_finished(label_path, out, synthesizer)
+    (out / "case.json").write_text("[]")
+    assert not is_finished(label_path, out, synthesizer)
+
+
+def test_outputs_of_an_earlier_version_go(tmp_path, synthesizer):
+    path, out = tmp_path / "case_gt.nii.gz", tmp_path / "out"
+    write_labels(path, np.stack([draw_labels()] * 2, axis=-1))
+    synthesize_file(path, out, synthesizer)
+    (out / "case_notes.txt").write_text("mine")
+    write_labels(path, draw_labels())
+    synthesize_file(path, out, synthesizer)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "case.json",
+        "case.nii.gz",
+        "case_gt.nii.gz",
+        "case_notes.txt",
+    ]
+
+
+def test_other_pixel_sizes_are_said(tmp_path, synthesizer):
+    affine = np.diag([1.5, 1.33, 9.0, 1.0])
+    path = write_labels(tmp_path / "a_gt.nii.gz", draw_labels(), affine=affine)
+    (line,) = synthesize_file(path, tmp_path / "out", synthesizer)
+    assert line.startswith(f"{path}: pixels are 1.5 x 1.33 mm, the model's 1.33 mm")
+    close = np.diag([1.37, 1.29, 9.0, 1.0])  # within 5 %
+    path = write_labels(tmp_path / "b_gt.nii.gz", draw_labels(), affine=close)
+    assert synthesize_file(path, tmp_path / "out", synthesizer) == []
+
+
+def test_a_header_that_contradicts_its_affine_is_said(tmp_path, synthesizer):
+    image = nib.Nifti1Image(draw_labels(), AFFINE)
+    image.header["pixdim"][3] = 8.0
+    path = tmp_path / "a_gt.nii"
+    path.write_bytes(image.to_bytes())
+    raw = bytearray(path.read_bytes())
+    raw[88:92] = np.float32(8.0).tobytes()  # pixdim[3], as to_bytes may mend it
+    path.write_bytes(raw)
+    (line,) = synthesize_file(path, tmp_path / "out", synthesizer)
+    assert "1.33 x 1.33 x 8 mm in the header and 1.33 x 1.33 x 9 mm by its aff" in line
+
+
+def test_what_cannot_be_used_is_said_in_one_line_with_the_file(tmp_path, synthesizer):
+    wrong = draw_labels()
+    wrong[4, 5, 1] = 9
+    files = {
+        "slice 1 holds label id 9": wrong,
+        "holds background only, in all 2 frame": np.zeros((8, 8, 2, 2), np.uint8),
+        "holds the value 0.5, expected whole": np.full((8, 8, 2), 0.5, np.float32),
+    }
+    for text, values in files.items():
+        path = write_labels(tmp_path / "bad_gt.nii.gz", values)
+        with pytest.raises(ValueError, match=text) as caught:
+            synthesize_file(path, tmp_path / "out", synthesizer)
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_returns_nan_writes_nothing(tmp_path, label_path):
+    params = make_params()
+    params.variables["params"]["conv_img"]["bias"][:] = np.nan
+    with pytest.raises(
+        ValueError, match="the model drawn returns NaN; take an earlier"
+    ):
+        synthesize_file(label_path, tmp_path / "out", Synthesizer.create(params))
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="batch size is 0; expected at least 1"):
+        Synthesizer.create(make_params(), batch_size=0)
+
+
+@pytest.mark.development_data
+def test_real_labels_keep_affine_shape_and_axes(tmp_path, development_data):
+    source = development_data / "data/mnms/A1D9Z7/A1D9Z7_sa_gt.nii.gz"
+    synthesizer = Synthesizer.create(make_params(), label_source="mnms", batch_size=8)
+    lines = synthesize_file(source, tmp_path, synthesizer)
+    assert [line for line in lines if "1.25 x 1.25 mm, the model's 1.33" in line]
+    labels, affine = read(source)
+    for t in (0, 1):
+        image, image_affine = read(tmp_path / f"A1D9Z7_sa_frame0{t}.nii.gz")
+        np.testing.assert_array_equal(image_affine, affine)
+        assert image.shape == labels.shape[:3]
+        assert np.abs(image).max() <= 1
