@@ -1,0 +1,87 @@
+"""The demo on a tiny size: all its parts, repeated, and its verdict."""
+
+import pathlib
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from experiments import demo
+
+SIZE = demo.DemoSize(
+    subjects=3, image_size=32, spacing=8.0, num_steps=2, base_features=1
+)
+
+
+class _Sources(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [v for k, v in attrs if k in ("src", "href") and v]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("demo with space") / "demo"
+    # Two steps of a network of width 1 do not beat the class-mean image.
+    with pytest.raises(demo.DemoFailedError, match="is not above the class-mean"):
+        demo.run_demo(folder, SIZE, started=time.monotonic())
+    return folder
+
+
+def test_the_demo_writes_volumes_and_one_page_with_pictures(workdir):
+    volumes = sorted(p.name for p in (workdir / "synthetic").rglob("*.nii.gz"))
+    assert volumes == [
+        f"SIM0002_sa_frame0{t}{kind}.nii.gz" for t in (0, 1) for kind in ("", "_gt")
+    ]
+    parser = _Sources()
+    parser.feed((workdir / "report.html").read_text(encoding="utf-8"))
+    assert len(parser.sources) == 3
+    assert all(s.startswith("data:image/png;base64,") for s in parser.sources)
+
+
+def test_a_repeated_demo_keeps_what_is_finished(workdir):
+    kept = [
+        *workdir.glob("simulated/*/*.nii.gz"),
+        *workdir.glob("prepared/*"),
+        *workdir.glob("synthetic/*/*"),
+        *workdir.glob("model/checkpoints/*"),
+    ]
+    assert len(kept) > 12
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    with pytest.raises(demo.DemoFailedError):
+        demo.run_demo(workdir, SIZE, started=time.monotonic())
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+
+
+def test_another_size_in_the_same_folder_is_refused(workdir):
+    with pytest.raises(ValueError, match="new --workdir|other settings"):
+        demo.run_demo(
+            workdir,
+            demo.DemoSize(subjects=3, image_size=64, spacing=4.0),
+            started=time.monotonic(),
+        )
+
+
+@pytest.mark.parametrize(("model", "passes"), [(0.7, True), (0.6, False), (0.5, False)])
+def test_the_verdict_compares_with_the_class_mean_image(model, passes):
+    summary = {
+        "model": {"ssim": {"mean": model}},
+        "class_mean": {"ssim": {"mean": 0.6}},
+    }
+    if passes:
+        demo._check({"summary": summary})
+    else:
+        with pytest.raises(demo.DemoFailedError, match=r"0\.600"):
+            demo._check({"summary": summary})
+
+
+def test_a_missing_figure_fails_the_demo():
+    summary = {
+        "model": {"ssim": {"mean": float("nan")}},
+        "class_mean": {"ssim": {"mean": 0.6}},
+    }
+    with pytest.raises(demo.DemoFailedError):
+        demo._check({"summary": summary})

@@ -1,0 +1,39 @@
+"""A run continues only as what it was started as."""
+
+import pytest
+
+from cmrjax.files import read_json
+from experiments.run_folder import RUN_FILE, open_run
+
+CONFIG = {"seed": 0, "data": {"path": "a", "flip": True}, "training": {"num_steps": 3}}
+
+
+def test_the_first_call_records_and_the_next_returns_the_same(tmp_path):
+    first = open_run(tmp_path / "run", CONFIG, {"data": "abc"})
+    assert read_json(tmp_path / "run" / RUN_FILE) == first
+    assert first["config"] == CONFIG
+    assert open_run(tmp_path / "run", CONFIG, {"data": "abc"}) == first
+
+
+def test_what_does_not_touch_the_past_may_change(tmp_path):
+    open_run(tmp_path, CONFIG, {"data": "abc"})
+    moved = {**CONFIG, "data": {"path": "b", "flip": True}}
+    longer = {**moved, "training": {"num_steps": 9}}
+    assert open_run(tmp_path, longer, {"data": "abc"})["config"] == CONFIG
+
+
+def test_other_changes_are_refused_with_both_values(tmp_path):
+    open_run(tmp_path, CONFIG, {"data": "abc"})
+    changed = {**CONFIG, "data": {"path": "a", "flip": False}}
+    with pytest.raises(ValueError, match=r"data\.flip: True then, False now") as error:
+        open_run(tmp_path, changed, {"data": "xyz"})
+    assert "input data: 'abc' then, 'xyz' now" in str(error.value)
+    assert "new --workdir" in str(error.value)
+    assert read_json(tmp_path / RUN_FILE)["config"] == CONFIG
+
+
+def test_tuples_in_a_configuration_equal_the_lists_of_json(tmp_path):
+    open_run(tmp_path, {"groups": ("A1", "B2")}, {})
+    open_run(tmp_path, {"groups": ("A1", "B2")}, {})
+    with pytest.raises(ValueError, match="groups"):
+        open_run(tmp_path, {"groups": ("A1",)}, {})

@@ -1,0 +1,224 @@
+"""The training command on a tiny data set: from the start, stopped, continued, refused."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from cmrjax.evaluation.curves import read_metrics
+from cmrjax.synthesis.params import load_params
+from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from experiments import train_gan
+from experiments.configs import base, multi_a1
+from experiments.gan_data import open_gan_data
+from experiments.gan_setup import make_trainer
+from tests.data.prepared_folder import make_prepared
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 4
+
+
+def _tiny_config(data: pathlib.Path):
+    config = base.get_config()
+    config.data.path = str(data)
+    config.data.schema = "cavity"
+    config.data.validation_splits = ("evaluation",)
+    config.data.image_size = 32
+    config.model.base_features = 1
+    config.loss.vgg19_weights = ""
+    config.training.batch_size = 2
+    config.training.num_steps = STEPS
+    config.training.report_every = 1
+    config.training.tensorboard = False
+    config.evaluation.every = 2
+    config.evaluation.max_slices = 2
+    config.evaluation.batch_size = 2
+    return config
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 4, (12, 4, 4)), np.ones((1, 8, 8), int))
+    folder = tmp_path_factory.mktemp("data") / "prepared"
+    return make_prepared(
+        folder, count=12, size=(32, 32), labels=labels, valid_box=(2, 30, 0, 32)
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("runs") / "unbroken"
+    result = train_gan.run(_tiny_config(data), workdir, started=time.monotonic())
+    assert (result.step, result.stopped_by) == (STEPS, None)
+    return workdir
+
+
+def _state(workdir: pathlib.Path, config) -> dict:
+    checkpoint = latest_checkpoint(workdir / "checkpoints")
+    assert checkpoint is not None
+    trainer = make_trainer(config, open_gan_data(config).train)
+    shapes = trainer.abstract_state()
+    wanted = {"g_variables": shapes.g_variables, "d_variables": shapes.d_variables}
+    return {"name": checkpoint.name, **restore_subtree(checkpoint, wanted)}
+
+
+def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
+    rows = read_metrics(unbroken / "metrics.jsonl")
+    assert {row["step"] for row in rows} == set(range(STEPS + 1))
+    validated = [row for row in rows if "validation_ssim" in row]
+    assert [row["step"] for row in validated] == [0, 2, 4]
+    assert all("validation_ssim_class_mean" in row for row in validated)
+    trained = next(r for r in rows if r["step"] == STEPS and "g_loss" in r)
+    assert {"d_loss", "g_grad_norm", "d_accuracy_real", "images_per_second"} <= set(
+        trained
+    )
+    assert trained["input_wait_share"] < 1
+    assert sorted(p.name for p in (unbroken / "panels").iterdir()) == [
+        "0000000.png",
+        "0000002.png",
+        "0000004.png",
+    ]
+    timing = json.loads((unbroken / "timing.json").read_text())
+    assert timing["compile_seconds"] > 0
+    assert timing["peak_host_bytes"] > 1e7
+    params = load_params(unbroken)
+    assert params.origin.step == STEPS
+    assert params.description.schema.name == "cavity"
+
+
+def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_path):
+    config = _tiny_config(data)
+    for steps in (1, 3, STEPS):
+        config.training.num_steps = steps
+        result = train_gan.run(config, tmp_path / "run", started=time.monotonic())
+        assert result.step == steps
+    expected, found = _state(unbroken, config), _state(tmp_path / "run", config)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    losses = [r["g_loss"] for r in rows if "g_loss" in r]
+    whole = [
+        r["g_loss"] for r in read_metrics(unbroken / "metrics.jsonl") if "g_loss" in r
+    ]
+    assert losses == whole
+
+
+def _command(config_file: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
+    program = [sys.executable, "-m", "experiments.train_gan"]
+    return [*program, f"--config={config_file}", f"--workdir={workdir}", *more]
+
+
+def _overrides(data: pathlib.Path) -> list[str]:
+    config = _tiny_config(data).to_dict()
+    found = []
+    for section in ("data", "model", "loss", "training", "evaluation"):
+        for key, value in config[section].items():
+            if value != base.get_config()[section][key]:
+                found.append(f"--config.{section}.{key}={value!r}".replace("'", ""))
+    return [f for f in found if "validation_splits" not in f] + [
+        "--config.data.validation_splits=('evaluation',)"
+    ]
+
+
+def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
+    workdir = tmp_path / "with space" / "run"
+    config_file = ROOT / "experiments" / "configs" / "cavity_a1.py"
+    command = _command(config_file, workdir, *_overrides(data))
+    long = [*command, "--config.training.num_steps=100000"]
+    process = subprocess.Popen(
+        long, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    metrics = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and '"g_loss"' in metrics.read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "SIGTERM: saved at step" in text
+    assert "s/step" in text
+    assert "left " in text
+    saved = latest_checkpoint(workdir / "checkpoints")
+    assert saved is not None
+    step = int(saved.name) + 1
+    done = subprocess.run(
+        [*command, f"--config.training.num_steps={step}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"continuing from {saved}" in done.stderr
+    assert f"done: {step} steps" in done.stderr
+
+
+def test_a_changed_setting_is_refused(data, unbroken):
+    config = _tiny_config(data)
+    config.optimizer.g_learning_rate = 0.5
+    with pytest.raises(ValueError, match=r"optimizer\.g_learning_rate: 0.0001 then"):
+        train_gan.run(config, unbroken, started=time.monotonic())
+
+
+def test_multi_tissue_without_maps_says_what_is_missing(data, tmp_path):
+    config = multi_a1.get_config()
+    config.data.path = str(tmp_path / "none")
+    with pytest.raises(ValueError, match="segmentation network") as error:
+        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+    assert "python -m experiments.simulate" in str(error.value)
+    config.data.path = str(data)
+    with pytest.raises(ValueError, match="labels of schema 'cavity'") as error:
+        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+    assert "experiments.prepare_data --dataset=simulated" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_labels_are_found_before_anything_starts(data, tmp_path):
+    labels = np.load(data / "labels.npy")
+    labels[3, 5, 6] = 200
+    bad = make_prepared(
+        tmp_path / "bad",
+        count=12,
+        size=(32, 32),
+        labels=labels,
+        valid_box=(0, 32, 0, 32),
+    )
+    with pytest.raises(ValueError, match="200") as error:
+        train_gan.run(_tiny_config(bad), tmp_path / "run", started=time.monotonic())
+    assert "P1" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_vgg19_weights_say_where_to_get_them(data, tmp_path):
+    config = _tiny_config(data)
+    config.loss.vgg19_weights = str(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError, match="port_vgg19") as error:
+        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+    assert "config.loss.vgg19_weights" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--config.model.base_feature=3"], "base_features"),
+        (["--config.model.modulation=fast"], "expected 'table' or 'dense'"),
+        (["--config.data.train_groups=('Z9',)"], "Z9"),
+        (["--config.training.batch_size=3"], "does not divide among 2 devices"),
+    ],
+)
+def test_bad_settings_end_in_one_clear_message(data, tmp_path, arguments, text):
+    config_file = ROOT / "experiments" / "configs" / "cavity_a1.py"
+    command = _command(config_file, tmp_path / "run", *_overrides(data), *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert not (tmp_path / "run").exists()
