@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     configure_logging()
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.demo", description=__doc__.split("\n")[0]
+        prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--workdir", default="runs/demo", help="folder of the outputs")
     for field in dataclasses.fields(DemoSize):

@@ -164,7 +164,8 @@ def write_panel(
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.evaluate_gan", description=__doc__.split("\n")[0]
+        prog="python -m experiments.evaluate_gan",
+        description=(__doc__ or "").split("\n")[0],
     )
     parser.add_argument("--model", required=True, help="--workdir of train_gan")
     parser.add_argument("--data", required=True, help="--out of prepare_data")

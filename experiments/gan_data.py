@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.labels import get_schema
+from experiments.configs.base import Config
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class GanData:
     validation: SliceSource | None
 
 
-def open_gan_data(config: ConfigDict) -> GanData:
+def open_gan_data(config: Config) -> GanData:
     """Opens the prepared data of a configuration and checks every label.
 
     Args:

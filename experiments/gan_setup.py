@@ -5,7 +5,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from cmrjax.data.neighbourhoods import table_rows
 from cmrjax.data.source import SliceSource
@@ -21,6 +20,7 @@ from cmrjax.training.gan_step import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.optimizer import adam, epoch_schedule
 from cmrjax.training.sharding import data_parallel
+from experiments.configs.base import Config
 from experiments.gan_data import evenly_spaced
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ SLICES_TO_SIZE_TABLES = 200
 DTYPES = ("float32", "bfloat16")
 
 
-def make_trainer(config: ConfigDict, train: SliceSource) -> GanTrainer:
+def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     """Builds networks, optimisers and placement from a configuration.
 
     Args:
@@ -90,7 +90,7 @@ def make_trainer(config: ConfigDict, train: SliceSource) -> GanTrainer:
     )
 
 
-def make_modulation(config: ConfigDict, train: SliceSource) -> Modulation:
+def make_modulation(config: Config, train: SliceSource) -> Modulation:
     """Chooses how SPADE computes gamma and beta; both ways give the same values.
 
     Raises:
@@ -109,18 +109,18 @@ def make_modulation(config: ConfigDict, train: SliceSource) -> Modulation:
     return TableModulation(rows)
 
 
-def steps_per_epoch(config: ConfigDict, num_slices: int) -> int:
+def steps_per_epoch(config: Config, num_slices: int) -> int:
     """Returns the steps in which each slice is seen once, at least 1."""
     return max(1, round(num_slices / config.training.batch_size))
 
 
-def num_steps(config: ConfigDict, num_slices: int) -> int:
+def num_steps(config: Config, num_slices: int) -> int:
     """Returns the length of the run: what is set, or what the epochs come to."""
     epochs = config.optimizer.constant_epochs + config.optimizer.decay_epochs
     return config.training.num_steps or epochs * steps_per_epoch(config, num_slices)
 
 
-def load_perceptual(config: ConfigDict) -> Vgg19Weights | None:
+def load_perceptual(config: Config) -> Vgg19Weights | None:
     """Loads the VGG19 weights of a configuration; None where the loss is off."""
     loss = config.loss
     if not loss.vgg19_weights or loss.perceptual_weight == 0:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.files import write_json
@@ -33,6 +33,7 @@ from cmrjax.training.loop import (
 )
 from cmrjax.training.state import GanState
 from cmrjax.training.writers import MetricWriter
+from experiments.configs.base import Config
 from experiments.gan_data import input_fingerprints, open_gan_data
 from experiments.gan_setup import load_perceptual, make_trainer, num_steps
 from experiments.gan_validation import Validation
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 TIMING_FILE = "timing.json"
 
 
-def run(config: ConfigDict, workdir: str | Path, *, started: float) -> LoopResult:
+def run(config: Config, workdir: str | Path, *, started: float) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
@@ -144,7 +145,7 @@ def _place_and_step(
     return step
 
 
-def _loop_settings(config: ConfigDict, num_slices: int) -> LoopSettings:
+def _loop_settings(config: Config, num_slices: int) -> LoopSettings:
     training = config.training
     return LoopSettings(
         num_steps=num_steps(config, num_slices),

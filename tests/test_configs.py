@@ -1,4 +1,4 @@
-"""Every configuration loads, differs from the base in known keys, and says what it is."""
+"""Every configuration loads, varies the base in known keys, and says what it is."""
 
 import importlib
 import pathlib
@@ -50,7 +50,7 @@ def test_configuration_is_a_variation_of_the_base(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_gives_the_command(name):
-    text = _module(name).__doc__
+    text = _module(name).__doc__ or ""
     assert f"--config=experiments/configs/{name}.py" in text
     assert "--workdir=runs/" in text
 

@@ -71,15 +71,15 @@ class SliceSource:
         """Number of slices."""
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Returns one example.
 
         Returns:
             label_map [h, w] uint8, image [h, w, 1] float32 in [-1, 1], valid_mask
-            [h, w, 1] bool (False on padding), index scalar int32 (position in the
+            [h, w, 1] bool (False on padding), index scalar int32 (index in the
             data set).
         """
-        index = int(self.indices[position])
+        index = int(self.indices[index])
         r0, r1, c0, c1 = self._crop
         labels = self.dataset.labels[index, r0:r1, c0:c1]
         image = self.dataset.images[index, r0:r1, c0:c1]

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -135,7 +136,7 @@ def convolve(
     Returns:
       [b, (h + 2 padding - kh) // stride + 1, likewise w, c_out], dtype of `x`.
     """
-    y = _convolution(x, kernel.astype(x.dtype), stride, padding)
+    y: Any = _convolution(x, kernel.astype(x.dtype), stride, padding)
     return y if bias is None else y + bias.astype(x.dtype)[None, None, None, :]
 
 

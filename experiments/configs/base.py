@@ -1,11 +1,16 @@
 """All settings of a GAN training, with their defaults (SPEC 4, 5)."""
 
+from typing import Any, TypeAlias
+
 from ml_collections import ConfigDict
 
+# A ConfigDict; the names in it are known when it runs, not to a type checker.
+Config: TypeAlias = Any
 
-def get_config() -> ConfigDict:
+
+def get_config() -> Config:
     """Returns the defaults: multi-tissue, 256 x 256, nf 64, batch 8, 50 epochs."""
-    config = ConfigDict()
+    config: Config = ConfigDict()
     config.seed = 0
 
     config.data = ConfigDict()

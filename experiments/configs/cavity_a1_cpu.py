@@ -6,12 +6,10 @@ r"""SPADE GAN on M&Ms vendor A, centre 1, heart classes only, sized for two CPU 
         --config=experiments/configs/cavity_a1_cpu.py --workdir=runs/cavity_a1_cpu
 """
 
-from ml_collections import ConfigDict
-
 from experiments.configs import base
 
 
-def get_config() -> ConfigDict:
+def get_config() -> base.Config:
     """Returns the configuration."""
     config = base.get_config()
     config.data.schema = "cavity"

@@ -6,12 +6,10 @@ Reproduces the model GenB2 of Amirrajab et al. 2022, section 4.4.
         --config=experiments/configs/cavity_b2.py --workdir=runs/cavity_b2
 """
 
-from ml_collections import ConfigDict
-
 from experiments.configs import base
 
 
-def get_config() -> ConfigDict:
+def get_config() -> base.Config:
     """Returns the configuration."""
     config = base.get_config()
     config.data.schema = "cavity"

@@ -6,12 +6,10 @@ Reproduces the model GenA1 of Amirrajab et al. 2022, section 4.4.
         --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
 """
 
-from ml_collections import ConfigDict
-
 from experiments.configs import base
 
 
-def get_config() -> ConfigDict:
+def get_config() -> base.Config:
     """Returns the configuration."""
     config = base.get_config()
     config.data.path = "data/prepared/mnms_multi"

@@ -6,12 +6,10 @@ r"""Small SPADE GAN on simulated subjects, all nine tissues: what `make demo` tr
         --config=experiments/configs/multi_demo.py --workdir=runs/demo/model
 """
 
-from ml_collections import ConfigDict
-
 from experiments.configs import base
 
 
-def get_config() -> ConfigDict:
+def get_config() -> base.Config:
     """Returns the configuration."""
     config = base.get_config()
     config.data.path = "runs/demo/prepared"

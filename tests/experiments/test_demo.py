@@ -57,7 +57,7 @@ def test_a_repeated_demo_keeps_what_is_finished(workdir):
 
 
 def test_another_size_in_the_same_folder_is_refused(workdir):
-    with pytest.raises(ValueError, match="new --workdir|other settings"):
+    with pytest.raises(ValueError, match=r"new --workdir|other settings"):
         demo.run_demo(
             workdir,
             demo.DemoSize(subjects=3, image_size=64, spacing=4.0),

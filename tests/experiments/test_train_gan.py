@@ -1,4 +1,4 @@
-"""The training command on a tiny data set: from the start, stopped, continued, refused."""
+"""The training command on tiny data: from the start, stopped, continued, refused."""
 
 import json
 import os
