@@ -99,13 +99,11 @@ class SpectralNormConv(nn.Module):
         vector = _normalise(
             jax.random.normal(self.make_rng("params"), (self.features,))
         )
-        direction = jnp.zeros(kernel.shape[:3])
-        # A loop and not ten copies: those made the compilation far slower.
         vector, direction = jax.lax.fori_loop(
             0,
             INITIAL_ITERATIONS,
-            lambda _, pair: power_iteration(kernel, pair[0]),
-            (vector, direction),
+            lambda _, vectors: power_iteration(kernel, vectors[0]),
+            (vector, jnp.zeros(kernel.shape[:3])),
         )
         u = self.variable(COLLECTION, "u", lambda: vector)
         return u, self.variable(COLLECTION, "v", lambda: direction)
