@@ -1,0 +1,194 @@
+"""Checkpoints: bit-exact round trips, parts, other placements, broken folders."""
+
+import gc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cmrjax.training.checkpoint import (
+    CheckpointStore,
+    latest_checkpoint,
+    restore_subtree,
+)
+from cmrjax.training.sharding import data_parallel
+from cmrjax.training.state import GanState
+
+
+def make_state(seed=0):
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return GanState(
+        step=jnp.asarray(seed, jnp.int32),
+        g_variables={
+            "params": {"a": {"kernel": draw(3, 4)}},
+            "spectral": {"u": draw(4)},
+        },
+        d_variables={"params": {"b": draw(2).astype(jnp.bfloat16)}},
+        g_opt_state=({"mu": draw(3)}, ()),
+        d_opt_state=(jnp.asarray(5, jnp.int32),),
+    )
+
+
+def abstract(state, sharding=None):
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state
+    )
+
+
+def assert_equal(result, expected):
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A folder with checkpoints 2 and 4."""
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        for step in (2, 4):
+            store.save(
+                step,
+                make_state(step),
+                position={"iterator": {"next": step, "nested": [1, {"x": "y"}]}},
+                facts={"train_seconds": 0.1 * step, "name": "é"},
+            )
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def refusal():
+    """Orbax leaves coroutines behind when it refuses; they end here, unnoticed."""
+    yield
+    gc.collect()
+
+
+def refuses(test):
+    """Marks a test in which Orbax refuses."""
+    for mark in (
+        pytest.mark.usefixtures("refusal"),
+        pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    ):
+        test = mark(test)
+    return test
+
+
+def test_round_trip_is_exact_with_facts_and_position(filled):
+    with CheckpointStore(filled) as store:
+        assert store.latest_step == 4
+        state, position, facts = store.restore(4, abstract(make_state()))
+        older, _, _ = store.restore(2, abstract(make_state()))
+    assert isinstance(state, GanState)
+    assert_equal(state, make_state(4))
+    assert_equal(older, make_state(2))
+    assert position == {"iterator": {"next": 4, "nested": [1, {"x": "y"}]}}
+    assert facts == {"train_seconds": 0.4, "name": "é"}
+
+
+@pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
+def test_restores_onto_another_placement(filled):
+    sharding = data_parallel(batch_size=2, num_devices=2).replicated
+    with CheckpointStore(filled) as store:
+        state, _, _ = store.restore(4, abstract(make_state(), sharding))
+    kernel = state.g_variables["params"]["a"]["kernel"]
+    assert kernel.sharding == sharding
+    assert len(kernel.addressable_shards) == 2
+    assert_equal(state, make_state(4))
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    with CheckpointStore(tmp_path, keep=2) as store:
+        for step in (1, 2, 3):
+            store.save(step, make_state(step), position={}, facts={})
+        store.wait()
+        assert store.latest_step == 3
+        assert store.path(3).is_dir()
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["2", "3"]
+
+
+def test_saving_a_step_again_does_nothing(filled):
+    with CheckpointStore(filled) as store:
+        store.save(4, make_state(99), position={}, facts={})
+        store.wait()
+        state, _, _ = store.restore(4, abstract(make_state()))
+    assert_equal(state, make_state(4))
+
+
+def test_a_half_written_checkpoint_is_not_seen(filled):
+    for name in ("6.orbax-checkpoint-tmp-1234", "6.orbax-checkpoint-tmp", ".7", "note"):
+        (filled / name / "state").mkdir(parents=True)
+    assert latest_checkpoint(filled) == filled / "4"
+    with CheckpointStore(filled) as store:
+        assert store.latest_step == 4
+        store.save(6, make_state(6), position={}, facts={})
+        store.wait()
+        assert store.latest_step == 6
+        state, _, _ = store.restore(6, abstract(make_state()))
+    assert_equal(state, make_state(6))
+
+
+def test_latest_checkpoint_goes_by_number(tmp_path):
+    assert latest_checkpoint(tmp_path / "missing") is None
+    assert latest_checkpoint(tmp_path) is None
+    for name in ("9", "10"):
+        (tmp_path / name).mkdir()
+    assert latest_checkpoint(tmp_path) == tmp_path / "10"
+
+
+def test_an_empty_folder_has_no_latest_step(tmp_path):
+    with CheckpointStore(tmp_path / "new") as store:
+        assert store.latest_step is None
+
+
+@refuses
+def test_another_network_is_refused_with_what_to_do(filled):
+    other = make_state()
+    other.g_variables["params"]["a"]["kernel"] = jnp.zeros((5, 4))
+    with (
+        CheckpointStore(filled) as store,
+        pytest.raises(ValueError, match=r"4 does not fit .*use a new workdir"),
+    ):
+        store.restore(4, abstract(other))
+
+
+@refuses
+def test_missing_entries_are_refused(filled):
+    other = make_state()
+    other.g_variables["params"]["more"] = jnp.zeros(3)
+    with (
+        CheckpointStore(filled) as store,
+        pytest.raises(ValueError, match="does not fit this run's networks"),
+    ):
+        store.restore(4, abstract(other))
+
+
+def test_at_least_one_is_kept(tmp_path):
+    with pytest.raises(ValueError, match="keep is 0"):
+        CheckpointStore(tmp_path, keep=0)
+
+
+def test_a_part_is_read_without_the_rest(filled):
+    wanted = {"g_variables": {"params": {"a": {"kernel": jnp.zeros((3, 4))}}}}
+    part = restore_subtree(filled / "4", wanted)
+    assert_equal(part, {"g_variables": {"params": make_state(4).g_variables["params"]}})
+
+
+@refuses
+def test_a_part_that_is_not_there_is_refused(filled):
+    text = "does not hold the model"
+    with pytest.raises(ValueError, match=rf"{text}.*'other'.* shape None"):
+        restore_subtree(filled / "4", {"g_variables": {"other": jnp.zeros(3)}})
+    with pytest.raises(ValueError, match=text):
+        restore_subtree(
+            filled / "4",
+            {"g_variables": {"params": {"a": {"kernel": jnp.zeros((3, 5))}}}},
+        )
+    with pytest.raises(ValueError, match=text):
+        restore_subtree(filled / "5", {"g_variables": {"spectral": jnp.zeros(4)}})
