@@ -88,20 +88,20 @@ class CheckpointStore:
         Raises:
           ValueError: the checkpoint does not hold such a state.
         """
-        try:
-            found = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract_state),
-                    position=ocp.args.JsonRestore(),
-                    facts=ocp.args.JsonRestore(),
-                ),
-            )
-        except (ValueError, KeyError, TypeError) as error:
+        misfit = _misfit(self.path(step), abstract_state)
+        if misfit:
             raise ValueError(
-                f"{self.path(step)} does not fit this run's networks ({error}); the "
+                f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
-            ) from error
+            )
+        found = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract_state),
+                position=ocp.args.JsonRestore(),
+                facts=ocp.args.JsonRestore(),
+            ),
+        )
         return found[STATE], dict(found[POSITION]), dict(found[FACTS])
 
     def wait(self) -> None:
@@ -137,42 +137,45 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
     Raises:
       ValueError: the checkpoint does not hold such a part.
     """
-    _check_fit(checkpoint, abstract_subtree)
+    misfit = _misfit(checkpoint, abstract_subtree)
+    if misfit:
+        raise ValueError(
+            f"{checkpoint} does not hold the model that the folder describes ({misfit})"
+        )
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    try:
-        return ocp.PyTreeCheckpointer().restore(
-            (Path(checkpoint) / STATE).absolute(),
-            args=ocp.args.PyTreeRestore(
-                item=target, restore_args=restore_args, partial_restore=True
-            ),
-        )
-    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-        raise ValueError(
-            f"{checkpoint} does not hold the model that the folder describes ({error})"
-        ) from error
+    return ocp.PyTreeCheckpointer().restore(
+        (Path(checkpoint) / STATE).absolute(),
+        args=ocp.args.PyTreeRestore(
+            item=target, restore_args=restore_args, partial_restore=True
+        ),
+    )
 
 
-def _check_fit(checkpoint: str | Path, wanted: Any) -> None:
-    """Compares shapes first: Orbax reports a misfit late, in many lines and threads."""
+def _misfit(checkpoint: str | Path, wanted: Any) -> str:
+    """Says what a checkpoint lacks, empty where it has all.
+
+    Shapes are compared before anything is read: Orbax reports a misfit late, in many
+    lines and threads.
+    """
     path = (Path(checkpoint) / STATE).absolute()
     if not path.is_dir():
-        raise ValueError(
-            f"{checkpoint} does not hold the model that the folder describes (it has "
-            f"no {STATE})"
-        )
+        return f"it has no {STATE}"
     handler: Any = ocp.PyTreeCheckpointHandler()
-    stored = handler.metadata(path).tree
-    leaves = jax.tree_util.tree_leaves_with_path
-    found = {jax.tree_util.keystr(p): tuple(x.shape) for p, x in leaves(stored)}
-    for key, leaf in leaves(wanted):
-        name = jax.tree_util.keystr(key)
-        if found.get(name) != tuple(leaf.shape):
-            raise ValueError(
-                f"{checkpoint} does not hold the model that the folder describes "
-                f"({name} has shape {found.get(name)}, expected {tuple(leaf.shape)})"
-            )
+    stored = _shapes(handler.metadata(path).tree)
+    for name, shape in _shapes(wanted).items():
+        if stored.get(name) != shape:
+            return f"{name} has shape {stored.get(name)}, expected {shape}"
+    return ""
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of each leaf, by a name that does not depend on the kind of container."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }

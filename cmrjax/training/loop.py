@@ -1,5 +1,6 @@
 """The training loop: steps, reports, evaluations, checkpoints, and a clean end."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -113,7 +114,7 @@ def run_loop(
         bad state is saved.
     """
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
-    with StopRequest() as stop:
+    with contextlib.closing(run.progress), StopRequest() as stop:
         if step == 0:
             run.evaluate(state, 0)
         while step < settings.num_steps and stop.received is None:
@@ -130,7 +131,6 @@ def run_loop(
             if run.checkpoint_is_due(step):
                 run.save(state, step)
         run.save(state, step)
-        run.progress.close()
         return LoopResult(state, step, stop.received)
 
 

@@ -68,9 +68,13 @@ def data_parallel(*, batch_size: int, num_devices: int | None = None) -> DataPar
       The placement.
 
     Raises:
-      ValueError: the batch cannot be divided evenly.
+      ValueError: the batch cannot be divided evenly, or there are not so many devices.
     """
-    devices = jax.devices()[:num_devices]
+    visible = jax.devices()
+    count = len(visible) if num_devices is None else num_devices
+    if not 1 <= count <= len(visible):
+        raise ValueError(f"num_devices is {count}; 1 to {len(visible)} are visible")
+    devices = visible[:count]
     if batch_size < 1 or batch_size % len(devices):
         raise ValueError(
             f"batch_size is {batch_size}, which does not divide among {len(devices)} "
