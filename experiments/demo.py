@@ -11,7 +11,6 @@ import dataclasses
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from cmrjax.synthesis.cases import Case, synthesize_cases
 from cmrjax.synthesis.params import ModelParams, load_params
 from cmrjax.synthesis.volume import Synthesizer
 from cmrjax.training.console import configure_logging
+from cmrjax.training.process_age import process_age
 from experiments import train_gan
 from experiments.configs import multi_demo
 from experiments.evaluate_gan import evaluate_model
@@ -66,13 +66,12 @@ class DemoFailedError(RuntimeError):
     """The demo ran, and its result is not what it must be."""
 
 
-def run_demo(workdir: str | Path, size: DemoSize, *, started: float) -> dict[str, Any]:
+def run_demo(workdir: str | Path, size: DemoSize) -> dict[str, Any]:
     """Runs all parts.
 
     Args:
       workdir: folder of everything that is written.
       size: how large.
-      started: `time.monotonic()` of the program's start.
 
     Returns:
       The evaluation, see `cmrjax.evaluation.image_study.evaluate_images`; "report" is
@@ -95,7 +94,7 @@ def run_demo(workdir: str | Path, size: DemoSize, *, started: float) -> dict[str
     logger.info("2/5 prepare them")
     _prepare(workdir, size)
     logger.info("3/5 train the GAN")
-    ended = train_gan.run(_config(workdir, size), workdir / "model", started=started)
+    ended = train_gan.run(_config(workdir, size), workdir / "model")
     if ended.stopped_by:
         raise DemoFailedError(
             f"{ended.stopped_by}: training saved at step {ended.step}; the same "
@@ -111,8 +110,7 @@ def run_demo(workdir: str | Path, size: DemoSize, *, started: float) -> dict[str
         splits=[HELD_OUT],
         out=workdir / "evaluation",
     )
-    seconds = time.monotonic() - started
-    result["report"] = _report(workdir, size, result, volumes, seconds)
+    result["report"] = _report(workdir, size, result, volumes)
     _check(result)
     return result
 
@@ -177,7 +175,6 @@ def _report(
     size: DemoSize,
     result: dict[str, Any],
     volumes: list[Path],
-    seconds: float,
 ) -> Path:
     params = load_params(workdir / "model")
     evaluation = workdir / "evaluation"
@@ -208,7 +205,7 @@ def _report(
             "size": dataclasses.asdict(size),
             "training": json.loads((workdir / "model/run.json").read_text())["config"],
             "step": params.origin.step,
-            "seconds of this run": round(seconds),
+            "seconds of this run": round(process_age()),
             "code": code_version(),
         },
         schema=params.description.schema,
@@ -243,7 +240,6 @@ def _check(result: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    started = time.monotonic()
     configure_logging()
     parser = argparse.ArgumentParser(
         prog="python -m experiments.demo", description=(__doc__ or "").split("\n")[0]
@@ -255,14 +251,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = vars(parser.parse_args(argv))
     workdir = Path(arguments.pop("workdir"))
     try:
-        result = run_demo(workdir, DemoSize(**arguments), started=started)
+        result = run_demo(workdir, DemoSize(**arguments))
     except (DemoFailedError, ValueError, OSError) as error:
         sys.exit(f"demo: {error}")
     print(f"\nHeld-out subjects, {result['num_slices']} slices:")
     for name, model_value, floor in report_rows(result):
         print(f"  {name}: {model_value}, class-mean image {floor}")
     print(f"Volumes:  {workdir / 'synthetic'}\nReport:   {result['report']}")
-    print(f"Time:     {np.ceil(time.monotonic() - started):.0f} s")
+    print(f"Time:     {process_age():.0f} s")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
 import logging
 import resource
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from cmrjax.training.loop import (
     NonFiniteLossError,
     run_loop,
 )
+from cmrjax.training.process_age import process_age
 from cmrjax.training.state import GanState
 from cmrjax.training.writers import MetricWriter
 from experiments.configs.base import Config
@@ -44,13 +44,12 @@ logger = logging.getLogger(__name__)
 TIMING_FILE = "timing.json"
 
 
-def run(config: Config, workdir: str | Path, *, started: float) -> LoopResult:
+def run(config: Config, workdir: str | Path) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/base.py`.
       workdir: the run's folder.
-      started: `time.monotonic()` of the program's start, for the start-up time.
 
     Returns:
       How the run ended.
@@ -91,14 +90,14 @@ def run(config: Config, workdir: str | Path, *, started: float) -> LoopResult:
         workdir / "checkpoints", keep=config.training.keep_checkpoints
     ) as store:
         state, step, facts = _start(trainer, store, iterator, init_key, facts)
-        _write_timing(workdir, trainer, compiled, started)
+        timing = _Timing(workdir / TIMING_FILE, trainer, compiled)
         with MetricWriter(
             workdir, start_step=step, tensorboard=config.training.tensorboard
         ) as writer:
             result = run_loop(
                 state,
                 step=step,
-                train_step=_place_and_step(trainer, compiled, vgg, step_key),
+                train_step=_place_and_step(trainer, compiled, vgg, step_key, timing),
                 iterator=iterator,
                 evaluate=Validation(
                     trainer,
@@ -112,7 +111,7 @@ def run(config: Config, workdir: str | Path, *, started: float) -> LoopResult:
                 settings=_loop_settings(config, len(data.train)),
                 facts=facts,
             )
-    _write_timing(workdir, trainer, compiled, started)
+    timing.write()
     return result
 
 
@@ -133,14 +132,55 @@ def _start(
     return state, step, facts
 
 
+class _Timing:
+    """What this process measures of itself, kept in timing.json.
+
+    Args:
+      path: the file.
+      trainer: whose sizes are noted.
+      compiled: the step.
+    """
+
+    def __init__(self, path: Path, trainer: GanTrainer, compiled: CompiledStep) -> None:
+        self._path = path
+        self._content: dict[str, Any] = {
+            "devices": [device.device_kind for device in jax.local_devices()],
+            "batch_size": trainer.batch_size,
+            "image_size": trainer.image_size,
+            "compile_seconds": compiled.compile_seconds,
+            "step_flops": compiled.flops,
+            "step_temporary_bytes": compiled.memory_bytes,
+        }
+
+    def first_step(self, metrics: Any) -> None:
+        """Waits for the first step and notes how long a user waited for it."""
+        if "seconds_to_first_step" not in self._content:
+            jax.block_until_ready(metrics)
+            self._content["seconds_to_first_step"] = process_age()
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file, with the peak so far."""
+        # Linux counts in KiB, macOS in bytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        write_json(self._path, {**self._content, "peak_host_bytes": peak})
+
+
 def _place_and_step(
-    trainer: GanTrainer, compiled: CompiledStep, vgg: Any, key: jax.Array
+    trainer: GanTrainer,
+    compiled: CompiledStep,
+    vgg: Any,
+    key: jax.Array,
+    timing: _Timing,
 ) -> Any:
     names = ("label_map", "image", "valid_mask")
 
     def step(state: GanState, batch: dict[str, np.ndarray]) -> Any:
         placed = trainer.placement.put_batch({name: batch[name] for name in names})
-        return compiled.function(state, vgg, placed, key)
+        state, metrics = compiled.function(state, vgg, placed, key)
+        timing.first_step(metrics)
+        return state, metrics
 
     return step
 
@@ -157,35 +197,14 @@ def _loop_settings(config: Config, num_slices: int) -> LoopSettings:
     )
 
 
-def _write_timing(
-    workdir: Path, trainer: GanTrainer, compiled: CompiledStep, started: float
-) -> None:
-    """Writes what this process measured of itself; the last write has the peak."""
-    write_json(
-        workdir / TIMING_FILE,
-        {
-            "devices": [device.device_kind for device in jax.local_devices()],
-            "batch_size": trainer.batch_size,
-            "image_size": trainer.image_size,
-            "compile_seconds": compiled.compile_seconds,
-            "step_flops": compiled.flops,
-            "step_temporary_bytes": compiled.memory_bytes,
-            "peak_host_bytes": 1024
-            * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-            "seconds_since_start": time.monotonic() - started,
-        },
-    )
-
-
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    started = time.monotonic()
     configure_logging()
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
     try:
-        result = run(config, workdir, started=started)
+        result = run(config, workdir)
     except (ValueError, OSError, NonFiniteLossError) as error:
         sys.exit(f"train_gan: {error}")
     if result.stopped_by:

@@ -18,10 +18,11 @@ def get_config() -> base.Config:
     config.data.image_size = 96
     config.model.base_features = 8
     config.loss.vgg19_weights = ""
-    config.optimizer.g_learning_rate = 4e-4
-    config.training.num_steps = 800
-    config.training.report_every = 20
-    config.training.checkpoint_every = 400
-    config.evaluation.every = 100
+    config.optimizer.g_learning_rate = 4e-4  # few steps: G learns as fast as D
+    config.optimizer.generator_passes = 1
+    config.training.num_steps = 240
+    config.training.report_every = 10
+    config.training.checkpoint_every = 60
+    config.evaluation.every = 60
     config.evaluation.max_slices = 24
     return config

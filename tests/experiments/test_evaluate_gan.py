@@ -95,7 +95,7 @@ def test_data_prepared_differently_are_refused(folders, tmp_path):
     [
         (["--groups=Z7"], "Z7"),
         (["--splits=train2"], "train2"),
-        (["--model=nowhere"], "nowhere is not a model folder"),
+        (["--model=nowhere"], "nowhere: no such folder"),
     ],
 )
 def test_errors_name_what_is_wrong(folders, tmp_path, more, text):

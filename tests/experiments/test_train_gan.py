@@ -56,7 +56,7 @@ def data(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "unbroken"
-    result = train_gan.run(_tiny_config(data), workdir, started=time.monotonic())
+    result = train_gan.run(_tiny_config(data), workdir)
     assert (result.step, result.stopped_by) == (STEPS, None)
     return workdir
 
@@ -98,7 +98,7 @@ def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_p
     config = _tiny_config(data)
     for steps in (1, 3, STEPS):
         config.training.num_steps = steps
-        result = train_gan.run(config, tmp_path / "run", started=time.monotonic())
+        result = train_gan.run(config, tmp_path / "run")
         assert result.step == steps
     expected, found = _state(unbroken, config), _state(tmp_path / "run", config)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -165,18 +165,18 @@ def test_a_changed_setting_is_refused(data, unbroken):
     config = _tiny_config(data)
     config.optimizer.g_learning_rate = 0.5
     with pytest.raises(ValueError, match=r"optimizer\.g_learning_rate: 0.0001 then"):
-        train_gan.run(config, unbroken, started=time.monotonic())
+        train_gan.run(config, unbroken)
 
 
 def test_multi_tissue_without_maps_says_what_is_missing(data, tmp_path):
     config = multi_a1.get_config()
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ValueError, match="segmentation network") as error:
-        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+        train_gan.run(config, tmp_path / "run")
     assert "python -m experiments.simulate" in str(error.value)
     config.data.path = str(data)
     with pytest.raises(ValueError, match="labels of schema 'cavity'") as error:
-        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+        train_gan.run(config, tmp_path / "run")
     assert "experiments.prepare_data --dataset=simulated" in str(error.value)
     assert not (tmp_path / "run").exists()
 
@@ -192,7 +192,7 @@ def test_bad_labels_are_found_before_anything_starts(data, tmp_path):
         valid_box=(0, 32, 0, 32),
     )
     with pytest.raises(ValueError, match="200") as error:
-        train_gan.run(_tiny_config(bad), tmp_path / "run", started=time.monotonic())
+        train_gan.run(_tiny_config(bad), tmp_path / "run")
     assert "P1" in str(error.value)
     assert not (tmp_path / "run").exists()
 
@@ -201,7 +201,7 @@ def test_missing_vgg19_weights_say_where_to_get_them(data, tmp_path):
     config = _tiny_config(data)
     config.loss.vgg19_weights = str(tmp_path / "none.npz")
     with pytest.raises(FileNotFoundError, match="port_vgg19") as error:
-        train_gan.run(config, tmp_path / "run", started=time.monotonic())
+        train_gan.run(config, tmp_path / "run")
     assert "config.loss.vgg19_weights" in str(error.value)
     assert not (tmp_path / "run").exists()
 
