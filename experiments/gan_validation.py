@@ -12,6 +12,7 @@ from cmrjax.evaluation.image_study import evaluate_images
 from cmrjax.files import write_json
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.state import GanState
+from experiments.configs.base import Config
 from experiments.gan_data import GanData
 
 CLASS_MEANS_FILE = "class_means.json"
@@ -79,3 +80,16 @@ class Validation:
         )
         write_png(self._directory / "panels" / f"{step:07d}.png", picture)
         return scalars, {"validation_panel": picture}
+
+
+def make_validation(
+    config: Config, trainer: GanTrainer, data: GanData, directory: Path
+) -> Validation:
+    """Builds the validation of a configuration; see `Validation`."""
+    return Validation(
+        trainer,
+        data,
+        batch_size=config.evaluation.batch_size,
+        panel_rows=config.evaluation.panel_rows,
+        directory=directory,
+    )

@@ -34,9 +34,9 @@ from cmrjax.training.process_age import process_age
 from cmrjax.training.state import GanState
 from cmrjax.training.writers import MetricWriter
 from experiments.configs.base import Config
-from experiments.gan_data import input_fingerprints, open_gan_data
+from experiments.gan_data import GanData, input_fingerprints, open_gan_data
 from experiments.gan_setup import load_perceptual, make_trainer, num_steps
-from experiments.gan_validation import Validation
+from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
 
 logger = logging.getLogger(__name__)
@@ -62,20 +62,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     enable_compilation_cache()
     data = open_gan_data(config)
     vgg = load_perceptual(config)
-    schema = data.train.schema
     trainer = make_trainer(config, data.train)
     facts = open_run(workdir, config.to_dict(), input_fingerprints(data, vgg))
-    description = ModelDescription(
-        schema=schema,
-        architecture=trainer.generator.architecture,
-        image_size=config.data.image_size,
-        spacing=data.dataset.spacing[0],
-        transform=data.dataset.transform,
-    )
-    write_description(workdir, description, provenance=facts)
+    write_description(workdir, _describe(trainer, data), provenance=facts)
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    vgg = trainer.placement.replicate(vgg)
-    step_key = trainer.placement.replicate(step_key)
+    vgg, step_key = trainer.placement.replicate((vgg, step_key))
     compiled = trainer.compile(vgg, step_key)
     logger.info("compiled in %.1f s", compiled.compile_seconds)
     iterator = make_train_iterator(
@@ -99,13 +90,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
                 step=step,
                 train_step=_place_and_step(trainer, compiled, vgg, step_key, timing),
                 iterator=iterator,
-                evaluate=Validation(
-                    trainer,
-                    data,
-                    batch_size=config.evaluation.batch_size,
-                    panel_rows=config.evaluation.panel_rows,
-                    directory=workdir,
-                ),
+                evaluate=make_validation(config, trainer, data, workdir),
                 store=store,
                 writer=writer,
                 settings=_loop_settings(config, len(data.train)),
@@ -113,6 +98,16 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
             )
     timing.write()
     return result
+
+
+def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:
+    return ModelDescription(
+        schema=data.train.schema,
+        architecture=trainer.generator.architecture,
+        image_size=trainer.image_size,
+        spacing=data.dataset.spacing[0],
+        transform=data.dataset.transform,
+    )
 
 
 def _start(

@@ -1,7 +1,6 @@
 """One update of G and one of D (SPEC 5, optimisation)."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,7 +31,6 @@ from cmrjax.training.state import GanState, Variables
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 PERCEPTUAL_LAYERS = {"reference": REFERENCE_LAYER_WEIGHTS, "paper": PAPER_LAYER_WEIGHTS}
-TrainStep = Callable[[GanState, Any, Batch, jax.Array], tuple[GanState, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,28 +74,79 @@ def logits(features: Features) -> list[jax.Array]:
     return [scale[-1] for scale in features]
 
 
-def make_gan_step(
-    generator: SpadeGenerator,
-    discriminator: MultiscaleDiscriminator,
-    g_optimizer: optax.GradientTransformation,
-    d_optimizer: optax.GradientTransformation,
-    objective: GanObjective,
-) -> TrainStep:
-    """Returns the function that updates G, then D, on one batch.
+@dataclasses.dataclass(frozen=True)
+class GanStep:
+    """The update of G, then of D, on one batch; a pure function to be compiled.
 
-    The function takes (state, vgg_weights, batch, key): `vgg_weights` is the pytree of
-    `load_vgg19` or None for no perceptual loss; `batch` holds label_map [b, h, w]
-    uint8, image [b, h, w, c] float32 in [-1, 1] and valid_mask [b, h, w, 1] bool; `key`
-    is folded with the step and draws z where G has a latent. It returns the new state
-    and float32 scalars. Padded pixels of the fake are replaced by those of the real
-    image, so that they take part in no loss and carry no gradient.
+    Padded pixels of the fake are replaced by those of the real image, so that they take
+    part in no loss and carry no gradient.
+
+    Attributes:
+      generator: G.
+      discriminator: D.
+      g_optimizer: of G.
+      d_optimizer: of D.
+      objective: losses and order of updates.
     """
 
-    def generate(variables: Variables, batch: Batch, key: jax.Array) -> tuple:
-        latent_size = generator.architecture.latent_size
+    generator: SpadeGenerator
+    discriminator: MultiscaleDiscriminator
+    g_optimizer: optax.GradientTransformation
+    d_optimizer: optax.GradientTransformation
+    objective: GanObjective
+
+    def __call__(
+        self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
+    ) -> tuple[GanState, Metrics]:
+        """Updates both networks once.
+
+        Args:
+          state: before the update.
+          vgg: weights from `load_vgg19`, or None for no perceptual loss.
+          batch: label_map [b, h, w] uint8, image [b, h, w, c] float32 in [-1, 1],
+            valid_mask [b, h, w, 1] bool.
+          key: of the run; folded with the step. Draws z where G has a latent.
+
+        Returns:
+          (state after the update, float32 scalars by name).
+        """
+        g_key, d_key = jax.random.split(jax.random.fold_in(key, state.step))
+        (_, (g_metrics, fake, g_changed, d_changed)), g_grads = jax.value_and_grad(
+            self._g_loss, has_aux=True
+        )(state.g_variables["params"], state, vgg, batch, g_key)
+        g_params, g_opt_state = _update(
+            self.g_optimizer, g_grads, state.g_opt_state, state.g_variables["params"]
+        )
+        g_variables = {**state.g_variables, **g_changed, "params": g_params}
+        d_variables = {**state.d_variables, **d_changed}
+        if self.objective.generator_passes == 2:
+            fake, g_changed = self._generate(g_variables, batch, d_key)
+            g_variables = {**g_variables, **g_changed}
+        (_, (d_metrics, d_changed)), d_grads = jax.value_and_grad(
+            self._d_loss, has_aux=True
+        )(d_variables["params"], d_variables, batch, jax.lax.stop_gradient(fake))
+        d_params, d_opt_state = _update(
+            self.d_optimizer, d_grads, state.d_opt_state, d_variables["params"]
+        )
+        new_state = GanState(
+            step=state.step + 1,
+            g_variables=g_variables,
+            d_variables={**d_variables, **d_changed, "params": d_params},
+            g_opt_state=g_opt_state,
+            d_opt_state=d_opt_state,
+        )
+        norms = {
+            "g_grad_norm": optax.tree.norm(g_grads),
+            "d_grad_norm": optax.tree.norm(d_grads),
+        }
+        return new_state, {**g_metrics, **d_metrics, **norms}
+
+    def _generate(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple:
+        """Returns fakes with the real padding, and G's changed state."""
+        latent_size = self.generator.architecture.latent_size
         b = batch["label_map"].shape[0]
         latent = jax.random.normal(key, (b, latent_size)) if latent_size else None
-        fake, changed = generator.apply(
+        fake, changed = self.generator.apply(
             variables,
             batch["label_map"],
             latent,
@@ -106,11 +155,18 @@ def make_gan_step(
         )
         return jnp.where(batch["valid_mask"], fake, batch["image"]), dict(changed)
 
-    def g_loss(params: Any, state: GanState, vgg: Any, batch: Batch, key: jax.Array):
+    def _g_loss(
+        self, params: Any, state: GanState, vgg: Any, batch: Batch, key: jax.Array
+    ) -> tuple:
+        objective = self.objective
         variables = {**state.g_variables, "params": params}
-        fake, g_changed = generate(variables, batch, key)
+        fake, g_changed = self._generate(variables, batch, key)
         fake_features, real_features, d_changed = discriminate_pair(
-            discriminator, state.d_variables, batch["label_map"], fake, batch["image"]
+            self.discriminator,
+            state.d_variables,
+            batch["label_map"],
+            fake,
+            batch["image"],
         )
         terms = {
             "g_loss_adversarial": hinge_generator(
@@ -130,9 +186,12 @@ def make_gan_step(
         total = sum(terms.values(), jnp.float32(0.0))
         return total, ({**terms, "g_loss": total}, fake, g_changed, d_changed)
 
-    def d_loss(params: Any, variables: Variables, batch: Batch, fake: jax.Array):
+    def _d_loss(
+        self, params: Any, variables: Variables, batch: Batch, fake: jax.Array
+    ) -> tuple:
+        reduction = self.objective.reduction
         fake_features, real_features, changed = discriminate_pair(
-            discriminator,
+            self.discriminator,
             {**variables, "params": params},
             batch["label_map"],
             fake,
@@ -140,52 +199,13 @@ def make_gan_step(
         )
         fake_logits, real_logits = logits(fake_features), logits(real_features)
         terms = {
-            "d_loss_fake": hinge_fake(fake_logits, reduction=objective.reduction),
-            "d_loss_real": hinge_real(real_logits, reduction=objective.reduction),
+            "d_loss_fake": hinge_fake(fake_logits, reduction=reduction),
+            "d_loss_real": hinge_real(real_logits, reduction=reduction),
             "d_accuracy_fake": _share([x < 0 for x in fake_logits]),
             "d_accuracy_real": _share([x > 0 for x in real_logits]),
         }
         total = terms["d_loss_fake"] + terms["d_loss_real"]
         return total, ({**terms, "d_loss": total}, changed)
-
-    def step(
-        state: GanState, vgg: Any, batch: Batch, key: jax.Array
-    ) -> tuple[GanState, Metrics]:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, state.step))
-        (_, (g_metrics, fake, g_changed, d_changed)), g_grads = jax.value_and_grad(
-            g_loss, has_aux=True
-        )(state.g_variables["params"], state, vgg, batch, g_key)
-        g_params, g_opt_state = _update(
-            g_optimizer, g_grads, state.g_opt_state, state.g_variables["params"]
-        )
-        g_variables = {**state.g_variables, **g_changed, "params": g_params}
-        d_variables = {**state.d_variables, **d_changed}
-        if objective.generator_passes == 2:
-            fake, g_changed = generate(g_variables, batch, d_key)
-            g_variables = {**g_variables, **g_changed}
-        fake = jax.lax.stop_gradient(fake)
-        (_, (d_metrics, d_changed)), d_grads = jax.value_and_grad(d_loss, has_aux=True)(
-            d_variables["params"], d_variables, batch, fake
-        )
-        d_params, d_opt_state = _update(
-            d_optimizer, d_grads, state.d_opt_state, d_variables["params"]
-        )
-        metrics = {
-            **g_metrics,
-            **d_metrics,
-            "g_grad_norm": optax.tree.norm(g_grads),
-            "d_grad_norm": optax.tree.norm(d_grads),
-        }
-        new_state = GanState(
-            step=state.step + 1,
-            g_variables=g_variables,
-            d_variables={**d_variables, **d_changed, "params": d_params},
-            g_opt_state=g_opt_state,
-            d_opt_state=d_opt_state,
-        )
-        return new_state, metrics
-
-    return step
 
 
 def _update(

@@ -10,7 +10,7 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
-from cmrjax.training.gan_step import GanObjective, make_gan_step
+from cmrjax.training.gan_step import GanObjective, GanStep
 from cmrjax.training.sharding import DataParallel
 from cmrjax.training.state import GanState, init_state
 
@@ -91,7 +91,7 @@ class GanTrainer:
         Returns:
           The compiled update.
         """
-        step = make_gan_step(
+        step = GanStep(
             self.generator,
             self.discriminator,
             self.g_optimizer,

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from cmrjax.models.vgg19 import prepare_weights
-from cmrjax.training.gan_step import GanObjective, make_gan_step
+from cmrjax.training.gan_step import GanObjective, GanStep
 from cmrjax.training.state import GanState
 from tests.models.numpy_layers import relative_error
 from tests.training.tiny_gan import copy_of, draw_batch, draw_state, make_trainer
@@ -86,7 +86,7 @@ def stub_step(generator=None, **objective):
         g_opt_state=g_optimizer.init(g["params"]),
         d_opt_state=d_optimizer.init(d["params"]),
     )
-    step = make_gan_step(
+    step = GanStep(
         generator,  # type: ignore[arg-type]
         discriminator,  # type: ignore[arg-type]
         g_optimizer,
