@@ -6,10 +6,14 @@
 #     make WORKERS=4 test             more test processes
 
 SHELL := /bin/sh
-# The first interpreter that is new enough; python3, for the message, when none is.
+# The first interpreter among those that are tested (3.11 to 3.13), else the first that
+# is new enough; python3, for the message, when none is.
+TESTED := import sys; sys.exit(not 0x30b0000 <= sys.hexversion < 0x30e0000)
 NEW_ENOUGH := import sys; sys.exit(sys.hexversion < 0x30b0000)
-PYTHON ?= $(or $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
-	"$$name" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$name" && break; done),python3)
+NAMES := python3 python3.13 python3.12 python3.11 python
+find = $(shell for name in $(NAMES); do \
+	"$$name" -c '$(1)' 2>/dev/null && echo "$$name" && break; done)
+PYTHON ?= $(or $(call find,$(TESTED)),$(call find,$(NEW_ENOUGH)),python3)
 WORKERS ?= 2
 
 VENV := .venv

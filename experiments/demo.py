@@ -35,7 +35,7 @@ from cmrjax.training.console import configure_logging
 from cmrjax.training.process_age import process_age
 from experiments import train_gan
 from experiments.configs import multi_demo
-from experiments.evaluate_gan import evaluate_model
+from experiments.evaluate_gan import evaluate_model, panel_scale
 from experiments.gan_data import evenly_spaced
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ def _report(
                 (evaluation / "panel.png").read_bytes(),
             ),
             (
-                "A volume as written to NIfTI, base to apex: label, truth, synthetic",
+                "A volume as written to NIfTI, ED: label, truth, synthetic",
                 png_bytes(picture),
             ),
             ("Losses over steps", (evaluation / "curves.png").read_bytes()),
@@ -226,6 +226,7 @@ def _volume_panel(label_path: Path, synthetic: Path, params: ModelParams) -> np.
         read_volume(made).array[slices][..., None],
         schema=params.description.schema,
         captions=("label", "truth", "synthetic"),
+        scale=panel_scale(labels.shape[-1]),
     )
 
 
@@ -254,6 +255,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = run_demo(workdir, DemoSize(**arguments))
     except (DemoFailedError, ValueError, OSError) as error:
         sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        logger.info("interrupted; the same command continues")
+        sys.exit(130)
     print(f"\nHeld-out subjects, {result['num_slices']} slices:")
     for name, model_value, floor in report_rows(result):
         print(f"  {name}: {model_value}, class-mean image {floor}")

@@ -3,8 +3,8 @@
     python -m experiments.evaluate_gan --model=runs/cavity_a1 \
         --data=data/prepared/mnms --groups=B3 --splits=development --out=results
 
-Writes results.json, slices.csv and subjects.csv, a panel of pictures and the loss
-curves of the run.
+Writes image_quality.json, image_quality_slices.csv and image_quality_subjects.csv, a
+panel of pictures, the loss curves of the run and provenance.json.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from cmrjax.data.pipeline import iterate_eval_batches
@@ -21,7 +22,7 @@ from cmrjax.evaluation.curves import loss_curves_png, read_metrics
 from cmrjax.evaluation.figures import panel, write_png
 from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_results
 from cmrjax.files import provenance, read_json, write_json
-from cmrjax.synthesis.params import ModelParams, load_params
+from cmrjax.synthesis.params import ModelParams, hash_params, load_params
 from cmrjax.synthesis.sample import synthesize
 from cmrjax.training.writers import METRICS_FILE
 from experiments.gan_data import evenly_spaced
@@ -115,7 +116,7 @@ def evaluate_model(
     source = open_source(params, data, groups, splits)
     class_means = read_class_means(model)
     result = evaluate_images(
-        lambda labels: synthesize(labels, params, batch_size=BATCH_SIZE)[..., None],
+        lambda labels: _predict(labels, params),
         iterate_eval_batches(source, batch_size=BATCH_SIZE),
         slices=source.dataset.slices,
         class_means=class_means,
@@ -125,7 +126,8 @@ def evaluate_model(
         out / "provenance.json",
         provenance(
             config={
-                "model_step": params.origin.step,
+                "model": params.origin.path,
+                "model_sha256": hash_params(params),
                 "data": source.fingerprint,
                 "groups": list(groups),
                 "splits": list(splits),
@@ -137,6 +139,17 @@ def evaluate_model(
     if history.is_file():
         loss_curves_png(read_metrics(history), CURVES, out / "curves.png")
     return result
+
+
+def _predict(labels: np.ndarray, params: ModelParams) -> np.ndarray:
+    """Images [b, h, w, 1]; a model with z takes the same z each time."""
+    key = jax.random.key(0) if params.description.architecture.latent_size else None
+    return synthesize(labels, params, batch_size=BATCH_SIZE, key=key)[..., None]
+
+
+def panel_scale(width: int) -> int:
+    """Returns how often the pixels of small images are repeated in a picture."""
+    return max(1, 200 // width)
 
 
 def write_panel(
@@ -153,9 +166,10 @@ def write_panel(
     picture = panel(
         labels,
         np.stack([e["image"] for e in examples]),
-        synthesize(labels, params)[..., None],
+        _predict(labels, params),
         schema=params.description.schema,
         captions=("label", "real", "synthetic"),
+        scale=panel_scale(labels.shape[-1]),
     )
     write_png(path, picture)
     return picture

@@ -44,6 +44,11 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     model, optimizer, loss = config.model, config.optimizer, config.loss
     batch_size = config.training.batch_size
     placement = data_parallel(batch_size=batch_size)
+    if config.data.image_size % model.seed_stride:
+        raise ValueError(
+            f"config.data.image_size is {config.data.image_size}; expected a multiple "
+            f"of config.model.seed_stride, {model.seed_stride}"
+        )
     if model.dtype not in DTYPES:
         raise ValueError(f"config.model.dtype is {model.dtype!r}; expected {DTYPES}")
     dtype = jnp.dtype(model.dtype)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cmrjax.data.pipeline import iterate_eval_batches
@@ -11,7 +12,7 @@ from cmrjax.evaluation.figures import panel, write_png
 from cmrjax.evaluation.image_study import evaluate_images
 from cmrjax.files import write_json
 from cmrjax.training.gan_trainer import GanTrainer
-from cmrjax.training.state import GanState
+from cmrjax.training.state import GanState, Variables
 from experiments.configs.base import Config
 from experiments.gan_data import GanData
 
@@ -48,10 +49,17 @@ class Validation:
         rows = np.linspace(0, len(self._source) - 1, panel_rows).round().astype(int)
         examples = [self._source[int(row)] for row in dict.fromkeys(rows)]
         self._shown = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
-        generator = trainer.generator
-        self._predict = jax.jit(
-            lambda variables, labels: generator.apply(variables, labels, train=False)
-        )
+        # As `synthesize` will run it: in float32, whatever the training computes in.
+        generator = trainer.generator.clone(dtype=jnp.float32)
+        latent_size = generator.architecture.latent_size
+
+        def predict(variables: Variables, labels: jax.Array) -> jax.Array:
+            shape = (labels.shape[0], latent_size)
+            latent = jax.random.normal(jax.random.key(0), shape)
+            z = latent if latent_size else None
+            return generator.apply(variables, labels, z, train=False)  # type: ignore
+
+        self._predict = jax.jit(predict)
 
     def __call__(self, state: GanState, step: int) -> tuple[dict, dict]:
         """Evaluates a state: scalars and pictures by name."""

@@ -28,7 +28,11 @@ FREE_TO_CHANGE = (
 
 
 def open_run(
-    workdir: str | Path, config: Mapping[str, Any], inputs: Mapping[str, str]
+    workdir: str | Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    *,
+    has_checkpoint: bool,
 ) -> dict[str, Any]:
     """Records what a run starts with, or checks that it is continued unchanged.
 
@@ -36,6 +40,8 @@ def open_run(
       workdir: the run's folder; made if needed.
       config: nested settings, JSON types.
       inputs: fingerprints of what goes in (data, weights), by name.
+      has_checkpoint: whether the folder holds something that was trained; if not, the
+        run starts anew with whatever is given now.
 
     Returns:
       Content of run.json: "config", "inputs", "code".
@@ -50,7 +56,7 @@ def open_run(
         "inputs": dict(inputs),
         "code": code_version(),
     }
-    if not path.exists():
+    if not path.exists() or not has_checkpoint:
         write_json(path, content)
         return content
     earlier = read_json(path)

@@ -1,4 +1,4 @@
-"""Trains the SPADE GAN on prepared data; the same command continues a stopped run.
+r"""Trains the SPADE GAN on prepared data; the same command continues a stopped run.
 
     python -m experiments.train_gan \
         --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
@@ -6,7 +6,9 @@
 Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
 """
 
+import contextlib
 import logging
+import os
 import resource
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from ml_collections import config_flags
 
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.files import write_json
-from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.console import configure_logging
 from cmrjax.training.description import ModelDescription, write_description
@@ -41,6 +43,7 @@ from experiments.run_folder import open_run
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTS = "checkpoints"
 TIMING_FILE = "timing.json"
 
 
@@ -63,8 +66,18 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     data = open_gan_data(config)
     vgg = load_perceptual(config)
     trainer = make_trainer(config, data.train)
-    facts = open_run(workdir, config.to_dict(), input_fingerprints(data, vgg))
-    write_description(workdir, _describe(trainer, data), provenance=facts)
+    facts = open_run(
+        workdir,
+        config.to_dict(),
+        input_fingerprints(data, vgg),
+        has_checkpoint=latest_checkpoint(workdir / CHECKPOINTS) is not None,
+    )
+    features = [] if vgg is None else list(vgg.feature_names)
+    write_description(
+        workdir,
+        _describe(trainer, data),
+        provenance={**facts, "perceptual_features": features},
+    )
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     vgg, step_key = trainer.placement.replicate((vgg, step_key))
     compiled = trainer.compile(vgg, step_key)
@@ -77,9 +90,12 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         num_threads=config.data.num_threads,
         prefetch=config.data.prefetch,
     )
-    with CheckpointStore(
-        workdir / "checkpoints", keep=config.training.keep_checkpoints
-    ) as store:
+    with (
+        contextlib.closing(iterator),
+        CheckpointStore(
+            workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
+        ) as store,
+    ):
         state, step, facts = _start(trainer, store, iterator, init_key, facts)
         timing = _Timing(workdir / TIMING_FILE, trainer, compiled)
         with MetricWriter(
@@ -159,7 +175,12 @@ class _Timing:
         # Linux counts in KiB, macOS in bytes.
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        write_json(self._path, {**self._content, "peak_host_bytes": peak})
+        device = jax.local_devices()[0].memory_stats() or {}
+        peaks = {
+            "peak_host_bytes": peak,
+            "peak_device_bytes": device.get("peak_bytes_in_use"),
+        }
+        write_json(self._path, {**self._content, **peaks})
 
 
 def _place_and_step(
@@ -202,6 +223,9 @@ def main(argv: list[str]) -> None:
         result = run(config, workdir)
     except (ValueError, OSError, NonFiniteLossError) as error:
         sys.exit(f"train_gan: {error}")
+    except KeyboardInterrupt:
+        logger.info("interrupted; what was saved before is there")
+        sys.exit(130)
     if result.stopped_by:
         logger.info(
             "%s: saved at step %d; the same command continues",
@@ -212,7 +236,16 @@ def main(argv: list[str]) -> None:
         logger.info("done: %d steps, model in %s", result.step, workdir)
 
 
+def _check_config_argument(argv: list[str]) -> None:
+    """Names a configuration file that is not there, which ml_collections does not."""
+    for value in argv:
+        name, _, path = value.partition("=")
+        if name.lstrip("-") == "config" and path and not os.path.isfile(path):
+            sys.exit(f"train_gan: --config: no file {path}; see experiments/configs")
+
+
 if __name__ == "__main__":
+    _check_config_argument(sys.argv)
     config_flags.DEFINE_config_file("config", help_string="configuration file")
     flags.DEFINE_string("workdir", None, "folder of the run")
     flags.mark_flags_as_required(["config", "workdir"])

@@ -53,9 +53,12 @@ def test_validate_names_file_slice_id_and_what_is_allowed():
 
 def test_validate_accepts_any_integer_type_and_rank():
     for dtype in (np.uint8, np.int16, np.int64):
-        CAVITY.validate(np.arange(4, dtype=dtype).reshape(2, 2))
-    CAVITY.validate([[0, 1], [2, 3]])
-    CAVITY.validate(np.zeros((2, 3, 4, 4), np.int8))
+        labels = np.arange(4, dtype=dtype).reshape(2, 2)
+        CAVITY.validate(labels)
+        with pytest.raises(ValueError, match="holds label id 4"):
+            CAVITY.validate(labels + 1)
+    for labels in ([[0, 1], [2, 3]], np.zeros((2, 3, 4, 4), np.int8)):
+        assert CAVITY.validate(labels) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ Flax's own layer iterates in evaluation too and keeps no v, so it is not equal t
 reference (SPEC 5); this one is.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,10 @@ from cmrjax.models.convolution import (
 EPSILON = 1e-12
 INITIAL_ITERATIONS = 10
 COLLECTION = "spectral"
+
+
+# Full float32 also where a GPU would round to TF32: sigma scales the whole layer.
+_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def _normalise(x: jax.Array) -> jax.Array:
@@ -37,13 +43,13 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Arr
     Returns:
       (u, v), shapes [c_out] and [kh, kw, c_in].
     """
-    v = _normalise(jnp.einsum("hwio,o->hwi", kernel, u))
-    return _normalise(jnp.einsum("hwio,hwi->o", kernel, v)), v
+    v = _normalise(_einsum("hwio,o->hwi", kernel, u))
+    return _normalise(_einsum("hwio,hwi->o", kernel, v)), v
 
 
 def spectral_sigma(kernel: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
     """Returns the signed estimate u^T W v of the largest singular value, a scalar."""
-    return jnp.einsum("hwio,hwi,o->", kernel, v, u)
+    return _einsum("hwio,hwi,o->", kernel, v, u)
 
 
 class SpectralNormConv(nn.Module):

@@ -78,8 +78,9 @@ def logits(features: Features) -> list[jax.Array]:
 class GanStep:
     """The update of G, then of D, on one batch; a pure function to be compiled.
 
-    Padded pixels of the fake are replaced by those of the real image, so that they take
-    part in no loss and carry no gradient.
+    Padded pixels of the fake are replaced by those of the real image: they carry no
+    gradient, and both discriminators and VGG19 see the same there, so that patches of
+    padding alone add nothing to tell real from fake.
 
     Attributes:
       generator: G.

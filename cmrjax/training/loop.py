@@ -182,8 +182,8 @@ class _Run:
         values = ", ".join(f"{name} = {numbers[name]}" for name in bad)
         return NonFiniteLossError(
             f"step {step}: {values}. The last good checkpoint: {kept}. The same "
-            "command goes on from there; if it happens again, lower the learning "
-            "rates or look at the batch"
+            "command goes on from there; if it happens again, start in a new --workdir "
+            "with lower learning rates"
         )
 
     def report(self, step: int) -> None:

@@ -71,6 +71,7 @@ class ProgressLine:
         self._num_steps = num_steps
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
+        self._origin: tuple[float, int] | None = None
 
     def report(self, step: int, summary: Mapping[str, float]) -> None:
         """Prints one report.
@@ -79,7 +80,7 @@ class ProgressLine:
           step: updates done.
           summary: from `StepWindow.summarise`.
         """
-        left = (self._num_steps - step) * summary["seconds_per_step"]
+        left = (self._num_steps - step) * self._pace(step, summary["seconds_per_step"])
         text = (
             f"step {step}/{self._num_steps}"
             f" | {summary['seconds_per_step']:.3g} s/step"
@@ -89,6 +90,14 @@ class ProgressLine:
         )
         self._stream.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
         self._stream.flush()
+
+    def _pace(self, step: int, seconds_per_step: float) -> float:
+        """Seconds per step since the first report, evaluations and saving included."""
+        now = time.monotonic()
+        if self._origin is None:
+            self._origin = (now, step)
+        start, first = self._origin
+        return (now - start) / (step - first) if step > first else seconds_per_step
 
     def close(self) -> None:
         """Ends a line that was being rewritten."""

@@ -20,9 +20,9 @@ def get_config() -> base.Config:
     config.loss.vgg19_weights = ""
     config.optimizer.g_learning_rate = 4e-4  # few steps: G learns as fast as D
     config.optimizer.generator_passes = 1
-    config.training.num_steps = 240
+    config.training.num_steps = 160
     config.training.report_every = 10
-    config.training.checkpoint_every = 60
-    config.evaluation.every = 60
+    config.training.checkpoint_every = 40
+    config.evaluation.every = 40
     config.evaluation.max_slices = 24
     return config

@@ -20,43 +20,20 @@ from experiments.configs import base, multi_a1
 from experiments.gan_data import open_gan_data
 from experiments.gan_setup import make_trainer
 from tests.data.prepared_folder import make_prepared
+from tests.experiments.tiny_run import STEPS, tiny_config, tiny_data
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS = 4
-
-
-def _tiny_config(data: pathlib.Path):
-    config = base.get_config()
-    config.data.path = str(data)
-    config.data.schema = "cavity"
-    config.data.validation_splits = ("evaluation",)
-    config.data.image_size = 32
-    config.model.base_features = 1
-    config.loss.vgg19_weights = ""
-    config.training.batch_size = 2
-    config.training.num_steps = STEPS
-    config.training.report_every = 1
-    config.training.tensorboard = False
-    config.evaluation.every = 2
-    config.evaluation.max_slices = 2
-    config.evaluation.batch_size = 2
-    return config
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> pathlib.Path:
-    rng = np.random.default_rng(0)
-    labels = np.kron(rng.integers(0, 4, (12, 4, 4)), np.ones((1, 8, 8), int))
-    folder = tmp_path_factory.mktemp("data") / "prepared"
-    return make_prepared(
-        folder, count=12, size=(32, 32), labels=labels, valid_box=(2, 30, 0, 32)
-    )
+    return tiny_data(tmp_path_factory.mktemp("data") / "prepared")
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "unbroken"
-    result = train_gan.run(_tiny_config(data), workdir)
+    result = train_gan.run(tiny_config(data), workdir)
     assert (result.step, result.stopped_by) == (STEPS, None)
     return workdir
 
@@ -95,7 +72,7 @@ def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
 
 
 def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_path):
-    config = _tiny_config(data)
+    config = tiny_config(data)
     for steps in (1, 3, STEPS):
         config.training.num_steps = steps
         result = train_gan.run(config, tmp_path / "run")
@@ -116,7 +93,7 @@ def _command(config_file: pathlib.Path, workdir: pathlib.Path, *more: str) -> li
 
 
 def _overrides(data: pathlib.Path) -> list[str]:
-    config = _tiny_config(data).to_dict()
+    config = tiny_config(data).to_dict()
     found = []
     for section in ("data", "model", "loss", "training", "evaluation"):
         for key, value in config[section].items():
@@ -162,7 +139,7 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
 
 
 def test_a_changed_setting_is_refused(data, unbroken):
-    config = _tiny_config(data)
+    config = tiny_config(data)
     config.optimizer.g_learning_rate = 0.5
     with pytest.raises(ValueError, match=r"optimizer\.g_learning_rate: 0.0001 then"):
         train_gan.run(config, unbroken)
@@ -192,13 +169,13 @@ def test_bad_labels_are_found_before_anything_starts(data, tmp_path):
         valid_box=(0, 32, 0, 32),
     )
     with pytest.raises(ValueError, match="200") as error:
-        train_gan.run(_tiny_config(bad), tmp_path / "run")
+        train_gan.run(tiny_config(bad), tmp_path / "run")
     assert "P1" in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_missing_vgg19_weights_say_where_to_get_them(data, tmp_path):
-    config = _tiny_config(data)
+    config = tiny_config(data)
     config.loss.vgg19_weights = str(tmp_path / "none.npz")
     with pytest.raises(FileNotFoundError, match="port_vgg19") as error:
         train_gan.run(config, tmp_path / "run")
@@ -210,6 +187,11 @@ def test_missing_vgg19_weights_say_where_to_get_them(data, tmp_path):
     ("arguments", "text"),
     [
         (["--config.model.base_feature=3"], "base_features"),
+        (["--config.data.image_size=24"], "expected a multiple of config.model.seed_s"),
+        (
+            ["--config=experiments/configs/none.py"],
+            "no file experiments",
+        ),
         (["--config.model.modulation=fast"], "expected 'table' or 'dense'"),
         (["--config.data.train_groups=('Z9',)"], "Z9"),
         (["--config.training.batch_size=3"], "does not divide among 2 devices"),
