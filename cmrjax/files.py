@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 from cmrjax import __version__
 
 _CHUNK = 1 << 20
+_STALE_SECONDS = 60.0  # a folder younger than this is never removed as left behind
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -90,7 +93,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """Gives a temporary sibling folder that becomes ``path`` when the block ends.
 
     If the block raises, or is interrupted, the sibling is removed and ``path`` stays
-    as it was.
+    as it was. Siblings that killed processes of this machine left behind are removed.
 
     Args:
         path: The folder to make.
@@ -107,7 +110,9 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    _remove_left_behind(path)
+    prefix = f"{_partial_prefix(path)}{os.getpid()}-"
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
@@ -124,6 +129,41 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _partial_prefix(path: Path) -> str:
+    """Start of the names of temporary siblings; a process id means one machine only."""
+    machine = hashlib.sha256(platform.node().encode("utf-8")).hexdigest()[:8]
+    return f".{path.name}.partial-{machine}-"
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes temporary siblings of ``path`` whose process is gone for a minute."""
+    prefix = _partial_prefix(path)
+    with os.scandir(path.parent) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
+    if not path.exists() and any(p.name.endswith(".old") for p in found):
+        return  # killed between the two renames: these are the only copies
+    for folder in found:
+        match = re.match(r"(\d+)-", folder.name.removeprefix(prefix))
+        if match is None or _is_running(int(match[1])):
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process exists; True where that cannot be asked safely."""
+    if os.name != "posix":
+        return True  # os.kill would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def sha256_file(path: str | Path) -> str:

@@ -27,14 +27,21 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m experiments.prepare_data",
         description="Prepares cardiac MR with labels for training: reads NIfTI and CSV,"
         " normalises, resamples, crops, keeps the slices that show heart.",
-        epilog="Exit status: 0 all well, 1 some files could not be used, 2 usage.",
+        epilog="A subject of mnms that the split file does not name is trained on only"
+        " if it lies below Training/Labeled; otherwise (Validation, Testing, a flat"
+        " folder) it is held out. Exit status: 0 all well, 1 some files could not be"
+        " used, 2 usage.",
     )
     add = parser.add_argument
     add("--dataset", required=True, choices=list(preconvert.DATASETS))
     add("--source", required=True, help="folder with the subjects, nested or flat")
     add("--out", required=True, help="folder to make")
     add("--table", help="CSV of the subjects (default: searched in and near --source)")
-    add("--split", help="CSV of the split (default: split.csv in --source, else ours)")
+    add(
+        "--split",
+        help="CSV of the split (default: split.csv in --source, else ours); subjects"
+        " missing from a file of your own are held out",
+    )
     add("--image-size", type=int, default=256, metavar="PIXELS", help="default 256")
     add("--spacing", type=float, default=1.33, metavar="MM", help="default 1.33")
     add("--transform", choices=TRANSFORM_NAMES, default="percentile")

@@ -19,7 +19,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     Returns:
         The values, by name.
     """
-    parser = argparse.ArgumentParser(prog="simulate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.simulate",
+        description="Simulates labelled cardiac cine MR and writes it in the layout of"
+        " the M&Ms challenge: 4D NIfTI with end-diastole and end-systole, nine-class"
+        " labels, dataset_information.csv, split.csv. Run again, it continues.",
+    )
     add = parser.add_argument
     add("--out", required=True, help="folder of the population")
     add("--subjects", type=int, default=24, help="number of subjects (24)")
@@ -33,7 +38,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Simulate; return the exit status."""
+    """Simulate; return the exit status: 0 done, 2 refused, 130 interrupted."""
     args = parse_arguments(argv)
     try:
         made = simulate_population(
@@ -49,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues", file=sys.stderr)
+        return 130
     kept = args.subjects - made
     print(f"{args.out}: {made} subjects simulated, {kept} kept from before")
     return 0

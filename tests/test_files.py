@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +90,57 @@ def test_atomic_directory_replaces_only_when_told(tmp_path):
         (folder / "new").touch()
     assert os.listdir(out) == ["new"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def _dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def _left_behind(template, pid, *, age, suffix=""):
+    """A temporary sibling as a killed process leaves it."""
+    own = f"-{os.getpid()}-"
+    assert own in template.name
+    name = template.name.replace(own, f"-{pid}-") + f"{age}{suffix}"
+    stale = template.with_name(name)
+    stale.mkdir()
+    (stale / "f").touch()
+    os.utime(stale, (time.time() - age,) * 2)
+    return stale
+
+
+def test_atomic_directory_removes_what_dead_processes_left(tmp_path):
+    out, dead = tmp_path / "out", _dead_pid()
+    with files.atomic_directory(out) as template:
+        pass
+    with files.atomic_directory(tmp_path / "other") as other_template:
+        pass
+    foreign = tmp_path / f".out.partial-00000000-{dead}-abc"  # another machine's
+    foreign.mkdir()
+    os.utime(foreign, (0, 0))
+    kept = [
+        foreign,
+        _left_behind(template, dead, age=5),
+        _left_behind(template, os.getppid(), age=3600),
+        _left_behind(other_template, dead, age=3600),
+    ]
+    stale = [_left_behind(template, dead, age=3600, suffix=s) for s in ("", ".old")]
+    with files.atomic_directory(out, overwrite=True):
+        assert not any(path.exists() for path in stale)
+    assert all(path.is_dir() for path in kept)
+    assert out.is_dir()
+
+
+def test_atomic_directory_keeps_the_only_copies(tmp_path):
+    """Killed between the two renames: the old folder and the new one lie aside."""
+    out, dead = tmp_path / "out", _dead_pid()
+    with files.atomic_directory(out) as template:
+        pass
+    kept = [_left_behind(template, dead, age=3600, suffix=s) for s in ("", ".old")]
+    out.rmdir()
+    with files.atomic_directory(out):
+        assert all(path.exists() for path in kept)
 
 
 def test_hashes(tmp_path):

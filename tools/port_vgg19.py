@@ -3,8 +3,9 @@
     python -m tools.port_vgg19 SOURCE OUT.npz
 
 SOURCE is torchvision's checkpoint (.safetensors, or .pth, which needs torch) or that of
-Keras/Caffe (.h5 or .npz). The input convention follows from the names inside. Blocks
-that are not in the source drop out of the loss; the summary names them.
+Keras/Caffe (.h5, which needs h5py, or .npz). The input convention follows from the
+names inside. Blocks that are not in the source drop out of the loss; the summary names
+them.
 """
 
 import argparse
@@ -144,7 +145,7 @@ def _read_safetensors(source: Path) -> Arrays:
         import safetensors.numpy
     except ImportError as error:
         raise ValueError(
-            'reading .safetensors needs safetensors: pip install "cmrjax[port]"'
+            "reading .safetensors needs safetensors: pip install safetensors"
         ) from error
     try:
         return safetensors.numpy.load_file(source)
@@ -157,8 +158,8 @@ def _read_torch(source: Path) -> Arrays:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            'reading .pth needs PyTorch: pip install "cmrjax[torch]". The same weights '
-            "as .safetensors, or Keras's .h5, do without"
+            "reading .pth needs PyTorch: pip install torch. The same weights as "
+            ".safetensors, or Keras's .h5, do without"
         ) from error
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
@@ -171,9 +172,7 @@ def _read_hdf5(source: Path) -> Arrays:
     try:
         import h5py
     except ImportError as error:
-        raise ValueError(
-            'reading .h5 needs h5py: pip install "cmrjax[port]"'
-        ) from error
+        raise ValueError("reading .h5 needs h5py: pip install h5py") from error
     arrays: Arrays = {}
 
     def collect(name: str, node: object) -> None:

@@ -6,17 +6,23 @@ Each subject is a folder ``<code>`` with ``<code>_sa.nii.gz`` (x, y, slice, time
 ``<code>_sa_gt.nii.gz``. A CSV table tells vendor, centre and the frames of ED and ES.
 """
 
-import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmrjax.data.records import PHASES, SubjectRecord
+from cmrjax.data.records import PHASES, SubjectRecord, read_rows
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
 _MAX_DEPTH = 4
+_MAX_REFUSED = 5  # lines about files that are no table, in the error
 _SUFFIXES = (".nii.gz", ".nii")
+_OFFICIAL_NAMES = {
+    "unlabeled": "unlabelled",
+    "unlabelled": "unlabelled",
+    "validation": "validation",
+    "testing": "testing",
+}
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,22 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     return Subjects(tuple(records), tuple(notices), tuple(problems), table_path)
 
 
-def is_unlabelled(record: SubjectRecord) -> bool:
-    """Whether the subject lies in the folder of subjects without labels."""
-    parts = Path(record.subset).parts
-    return any(part.lower() in ("unlabeled", "unlabelled") for part in parts)
+def official_subset(folder: str | Path) -> str:
+    """Tells from a path which part of the official download a folder belongs to.
+
+    The deepest folder with an official name decides; "Labeled" counts below
+    "Training" only.
+
+    Returns:
+        "training", "unlabelled", "validation", "testing", or "" if unknown.
+    """
+    parts = [part.lower() for part in Path(folder).parts]
+    for index, part in reversed(list(enumerate(parts))):
+        if part in ("labeled", "labelled"):
+            return "training" if "training" in parts[:index] else ""
+        if part in _OFFICIAL_NAMES:
+            return _OFFICIAL_NAMES[part]
+    return ""
 
 
 def _subject_folders(source: Path) -> dict[str, list[Path]]:
@@ -129,7 +147,16 @@ def _record(
         label_path=_existing(folder, f"{code}_sa_gt"),
         phases=tuple((p, _frame(row[p], p, code, table_path)) for p in PHASES),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
+        official_subset=_subset_of_links(folder, source),
     )
+
+
+def _subset_of_links(folder: Path, source: Path) -> str:
+    """The official subset by any of the paths to a folder; "training" comes last."""
+    links = source.resolve() / folder.relative_to(source)
+    paths = (Path(os.path.abspath(folder)), links, folder.resolve())
+    found = {official_subset(path) for path in paths} - {""}
+    return min(found, key=lambda name: (name == "training", name), default="")
 
 
 def _existing(folder: Path, stem: str) -> Path | None:
@@ -164,8 +191,9 @@ def _find_table(source: Path) -> Path:
         sorted(source.glob("*/*.csv")),
         sorted(source.resolve().parent.glob("*.csv")),
     )
+    refused: list[str] = []
     for paths in levels:
-        usable = [p for p in paths if not _missing_columns(p)]
+        usable = [p for p in paths if _is_table(p, refused)]
         if len({p.read_bytes() for p in usable}) > 1:
             raise ValueError(
                 f"several tables fit ({', '.join(map(str, usable))}); say which one"
@@ -176,33 +204,34 @@ def _find_table(source: Path) -> Path:
     raise ValueError(
         f"no table found in {source}, one level below or above: expected a CSV with"
         f" the columns {', '.join(COLUMNS)}; name it with --table=FILE"
+        + "".join(f"\n  {line}" for line in refused[:_MAX_REFUSED])
     )
 
 
-def _missing_columns(path: Path) -> list[str]:
+def _is_table(path: Path, refused: list[str]) -> bool:
+    """Whether a file is a table of subjects; if not, says why in ``refused``."""
     try:
-        header = _rows(path)[0]
-    except (OSError, UnicodeDecodeError, csv.Error, IndexError):
-        return list(COLUMNS)
-    return [column for column in COLUMNS if column not in header]
+        _table_rows(path)
+    except ValueError as error:
+        refused.append(str(error))
+        return False
+    return True
 
 
-def _rows(path: Path) -> list[list[str]]:
-    text = path.read_text(encoding="utf-8-sig")
-    first = text.partition("\n")[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    return [[cell.strip() for cell in row] for row in reader if any(row)]
+def _table_rows(path: Path) -> list[list[str]]:
+    """Rows of the table, header first, or ValueError if it lacks a column."""
+    rows = [cells for _, cells in read_rows(path)]
+    missing = [column for column in COLUMNS if column not in rows[0]]
+    if missing:
+        raise ValueError(f"{path}: the table has no column {', '.join(missing)}")
+    return rows
 
 
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     """Rows by code."""
     if not path.is_file():
         raise ValueError(f"--table={path}: no such file")
-    missing = _missing_columns(path)
-    if missing:
-        raise ValueError(f"{path}: the table has no column {', '.join(missing)}")
-    header, *body = _rows(path)
+    header, *body = _table_rows(path)
     table: dict[str, dict[str, str]] = {}
     for cells in body:
         row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))

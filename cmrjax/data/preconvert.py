@@ -5,7 +5,7 @@ subjects are prepared one by one into a temporary folder that is renamed at the 
 (``run_preparation``). Memory holds one subject at a time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,12 @@ from cmrjax.data.growing_array import GrowingArray
 from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
 from cmrjax.data.mnms import find_subjects
 from cmrjax.data.records import SubjectRecord
-from cmrjax.data.split import find_split, read_split, resolve_splits
+from cmrjax.data.split import (
+    committed_split,
+    find_split,
+    read_split,
+    resolve_splits,
+)
 from cmrjax.data.subject import PreparedVolume, Recipe, prepare_subject
 from cmrjax.data.summary import Summary
 from cmrjax.files import atomic_directory, provenance, sha256_file, write_json
@@ -38,6 +43,8 @@ class Plan:
         overwrite: Whether ``out`` may be replaced.
         records: The usable subjects.
         splits: Split by subject.
+        labelled: Subjects that are to have labels: those that the split file names and
+            those below Training/Labeled.
         notices: Lines that were worth saying.
         problems: Lines about subjects that cannot be used.
         inputs: Table and split file, by name.
@@ -49,6 +56,7 @@ class Plan:
     overwrite: bool
     records: tuple[SubjectRecord, ...]
     splits: dict[str, str]
+    labelled: frozenset[str]
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
@@ -75,6 +83,8 @@ def plan_preparation(
         out: Folder to make.
         table: CSV of the subjects; by default it is searched.
         split: CSV of the split; by default ``source/split.csv`` or the committed one.
+            Subjects that it does not name are held out unless they are certain to be
+            no test subjects, see ``split.resolve_splits``.
         overwrite: Whether an existing prepared folder may be replaced.
 
     Raises:
@@ -87,19 +97,9 @@ def plan_preparation(
     subjects = find_subjects(source, table=table)
     split_path = find_split(dataset, source) if split is None else Path(split)
     inputs = {"table": subjects.table_path}
-    split_table: dict[str, str] = {}
     if split_path is not None:
         inputs["split"] = split_path
-        split_table = read_split(split_path)
-    splits, assigned = resolve_splits(subjects.records, split_table)
-    notices = list(subjects.notices)
-    if assigned:
-        counts = ", ".join(f"{n} {s}" for s, n in _counts(splits[a] for a in assigned))
-        place = split_path.name if split_path else "any split file"
-        notices.append(
-            f"{len(assigned)} subjects are not in {place}; assigned by their code:"
-            f" {counts}"
-        )
+    splits, labelled, notices = _assign(dataset, subjects.records, split_path)
     return Plan(
         dataset=dataset,
         source=source,
@@ -107,7 +107,8 @@ def plan_preparation(
         overwrite=overwrite,
         records=subjects.records,
         splits=splits,
-        notices=tuple(notices),
+        labelled=labelled,
+        notices=(*subjects.notices, *notices),
         problems=subjects.problems,
         inputs=inputs,
     )
@@ -163,6 +164,28 @@ def run_preparation(
     return summary
 
 
+def _assign(
+    dataset: str, records: Sequence[SubjectRecord], split_path: Path | None
+) -> tuple[dict[str, str], frozenset[str], list[str]]:
+    """Splits, subjects that are to have labels, and notices; see ``Plan``."""
+    table = {} if split_path is None else read_split(split_path)
+    committed = committed_split(dataset)
+    own = split_path is not None and not (committed and committed.samefile(split_path))
+    splits, notices = resolve_splits(
+        records,
+        table,
+        dataset=dataset,
+        place=split_path.name if split_path else "any split file",
+        own=own,
+    )
+    labelled = frozenset(
+        record.subject
+        for record in records
+        if record.official_subset == "training" or record.subject in table
+    )
+    return splits, labelled, notices
+
+
 def _check_out(out: Path, overwrite: bool) -> None:
     if not out.exists():
         return
@@ -188,7 +211,8 @@ def _add_subject(
     say: Callable[[str], None],
 ) -> None:
     """Prepares one subject and appends what it gives."""
-    result = prepare_subject(record, recipe)
+    expected = record.subject in plan.labelled
+    result = prepare_subject(record, recipe, labels_expected=expected)
     for line in (*result.notices, *(f"problem: {p}" for p in result.problems)):
         say(line)
     summary.problems += result.problems
@@ -270,8 +294,3 @@ def _manifest(
         "volumes": summary.volumes,
         "slices": summary.slices,
     }
-
-
-def _counts(values: Iterable[str]) -> list[tuple[str, int]]:
-    found = list(values)
-    return [(value, found.count(value)) for value in sorted(set(found))]

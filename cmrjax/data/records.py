@@ -1,5 +1,7 @@
-"""What a reader of a data set finds out about each subject."""
+"""What is known of each subject of a data set, and the CSV tables that tell it."""
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,9 @@ class SubjectRecord:
         phases: Pairs of phase ("ED", "ES") and frame index in the files.
         subset: Folder of the subject's folder inside the source ("" if flat), for
             example ``"Training/Labeled"``.
+        official_subset: Which part of the official download the folder belongs to,
+            the folders above the source included: "training", "unlabelled",
+            "validation", "testing", or "" if its path does not tell.
     """
 
     subject: str
@@ -28,8 +33,49 @@ class SubjectRecord:
     label_path: Path | None
     phases: tuple[tuple[str, int], ...]
     subset: str = ""
+    official_subset: str = ""
 
     @property
     def group(self) -> str:
         """Vendor and centre in one, for example ``"A1"``."""
         return f"{self.vendor}{self.centre}"
+
+
+def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Reads a CSV table in UTF-8 (with or without byte-order mark) or Latin-1.
+
+    Cells are separated by commas, semicolons or tabs, whichever gives the first line
+    the most cells.
+
+    Returns:
+        Number of the line in the file and the stripped cells, of each row that is not
+        empty; the first one is the header.
+
+    Raises:
+        ValueError: If the file cannot be read or is not such a table; names it.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    first = text.strip(",;\t\r\n ").partition("\n")[0]
+    if not first or "\0" in text:
+        what = (
+            "holds no text" if not first else "is not a text file in UTF-8 or Latin-1"
+        )
+        raise ValueError(f"{path}: {what}; save the table as CSV in UTF-8")
+    try:
+        delimiter = max(
+            ",;\t", key=lambda d: len(next(csv.reader([first], delimiter=d)))
+        )
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}: is not a CSV table ({error}); save it as CSV in UTF-8"
+        ) from error
+    return [(line, row) for line, row in rows if any(row)]

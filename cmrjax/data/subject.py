@@ -7,7 +7,6 @@ import numpy as np
 
 from cmrjax.data.geometry import GridMap
 from cmrjax.data.intensity import IntensityTransform, PercentileTransform
-from cmrjax.data.mnms import is_unlabelled
 from cmrjax.data.nifti import NiftiFile, read_nifti
 from cmrjax.data.records import SubjectRecord
 from cmrjax.labels import CAVITY, SOURCE_LABELS, LabelSchema
@@ -67,7 +66,7 @@ class PreparedSubject:
         volumes: Prepared volumes, in the order of the record's phases.
         problems: Lines about what could not be used.
         notices: Lines about what was used but is worth knowing.
-        unlabelled: Whether the subject has no labels and none were expected.
+        unlabelled: Whether the subject has no labels and none were to be expected.
     """
 
     volumes: list[PreparedVolume] = field(default_factory=list)
@@ -76,15 +75,24 @@ class PreparedSubject:
     unlabelled: bool = False
 
 
-def prepare_subject(record: SubjectRecord, recipe: Recipe) -> PreparedSubject:
+def prepare_subject(
+    record: SubjectRecord, recipe: Recipe, *, labels_expected: bool = True
+) -> PreparedSubject:
     """Reads a subject's files and prepares its volumes.
 
     Nothing that is wrong with the files is raised: it becomes a line in
     ``problems`` that names file, value and fix, so that the others go on.
+
+    Args:
+        record: The subject.
+        recipe: How.
+        labels_expected: Whether a label file that holds background only is a problem;
+            in the folder "Unlabeled" it never is.
     """
     result = PreparedSubject()
+    in_unlabelled = record.official_subset == "unlabelled"
     if record.label_path is None:
-        if is_unlabelled(record):
+        if in_unlabelled:
             result.unlabelled = True
         else:
             result.problems.append(
@@ -95,6 +103,11 @@ def prepare_subject(record: SubjectRecord, recipe: Recipe) -> PreparedSubject:
     try:
         labels = read_nifti(record.label_path)
         if not labels.frames.any():
+            if labels_expected and not in_unlabelled:
+                raise ValueError(
+                    f"{labels.path}: holds background only, but {record.subject} is one"
+                    " of the labelled subjects; fetch it again or leave the subject out"
+                )
             result.unlabelled = True
             return result
         image = read_nifti(record.image_path)

@@ -5,7 +5,9 @@ constant they make compilation an order of magnitude slower.
 """
 
 import os
+import shlex
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,7 +59,8 @@ Get ImageNet weights, either torchvision's vgg19 IMAGENET1K_V1
 (https://download.pytorch.org/models/vgg19-dcbb9e9d.pth) or Keras's
 vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
 (https://storage.googleapis.com/tensorflow/keras-applications/vgg19/), then
-    python -m tools.port_vgg19 DOWNLOADED_FILE vgg19.npz
+    python -m tools.port_vgg19 DOWNLOADED_FILE {out}
+The Keras .h5 needs only h5py (pip install h5py); the .pth also needs torch.
 To train without a perceptual loss set config.loss.vgg19_weights = ""."""
 
 
@@ -226,8 +229,9 @@ def load_vgg19(path: str | os.PathLike[str]) -> Vgg19Weights:
       ValueError: the file is another one, or damaged.
     """
     path = Path(path)
+    how_to_get = _HOW_TO_GET.format(out=shlex.quote(str(path)))
     if not path.is_file():
-        raise FileNotFoundError(f"VGG19 weights: no file {path}\n{_HOW_TO_GET}")
+        raise FileNotFoundError(f"VGG19 weights: no file {path}\n{how_to_get}")
     try:
         arrays = read_npz(path)
     except ValueError as error:
@@ -235,7 +239,7 @@ def load_vgg19(path: str | os.PathLike[str]) -> Vgg19Weights:
     if "format" not in arrays or str(arrays["format"]) != FORMAT:
         raise ValueError(
             f"{path}: not written by this version's port. Convert the original weights:"
-            f"\n    python -m tools.port_vgg19 {path} vgg19.npz\n{_HOW_TO_GET}"
+            f"\n    python -m tools.port_vgg19 {path} vgg19.npz\n{how_to_get}"
         )
     try:
         return prepare_weights(
@@ -254,9 +258,20 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
       ValueError: the file is damaged, of another kind, or holds Python objects.
     """
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it holds a single array, as .npy files do")
+            with file:
+                return {name: file[name] for name in file.files}
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"not a readable npz file ({error})") from error
 
 

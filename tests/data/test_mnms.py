@@ -23,6 +23,7 @@ def test_flat_folder(tmp_path):
     assert record.image_path == tmp_path / "P1" / "P1_sa.nii.gz"
     assert record.label_path == tmp_path / "P1" / "P1_sa_gt.nii.gz"
     assert record.subset == ""
+    assert record.official_subset == ""
 
 
 @pytest.mark.parametrize(
@@ -49,8 +50,56 @@ def test_official_nested_download(tmp_path, around, table):
     found = mnms.find_subjects(tmp_path / around)
     subsets = {r.subject: r.subset.removeprefix("OpenDataset/") for r in found.records}
     assert subsets == places
-    unlabelled = [r.subject for r in found.records if mnms.is_unlabelled(r)]
-    assert unlabelled == ["P1"]
+    official = [r.official_subset for r in found.records]
+    assert official == ["training", "unlabelled", "validation", "testing"]
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("Training/Labeled", "training"),
+        ("training/labelled/A1", "training"),
+        ("Training/Unlabeled", "unlabelled"),
+        ("Testing", "testing"),
+        ("OpenDataset/Validation", "validation"),
+        ("Labeled", ""),
+        ("Training", ""),
+        ("Labeled/Training", ""),
+        ("Training/Labeled/Testing", "testing"),
+        ("testing/Training/Labeled", "training"),  # a folder above the download
+        ("TestingData", ""),
+    ],
+)
+def test_official_subset_with_the_folders_above_the_source(tmp_path, place, expected):
+    """It is the same whether the source is the subset's folder or one above it."""
+    assert mnms.official_subset(place) == expected
+    top = tmp_path / "set"
+    write_subject(top / place, "P0")
+    table = write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
+    for source in (top, top / place):
+        (record,) = mnms.find_subjects(source, table=table).records
+        assert record.official_subset == expected
+
+
+def test_official_subset_behind_links(tmp_path, monkeypatch):
+    table = write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
+    write_subject(tmp_path / "Testing", "P0")
+
+    def found(source):
+        (record,) = mnms.find_subjects(source, table=table).records
+        return record.official_subset
+
+    (tmp_path / "source").symlink_to(tmp_path / "Testing")
+    assert found(tmp_path / "source") == "testing"
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "P0").symlink_to(tmp_path / "Testing" / "P0")
+    assert found(tmp_path / "flat") == "testing"
+    disguised = tmp_path / "Training" / "Labeled"
+    disguised.mkdir(parents=True)
+    (disguised / "P0").symlink_to(tmp_path / "Testing" / "P0")
+    assert found(disguised) == "testing"
+    monkeypatch.chdir(tmp_path / "Testing")
+    assert found(".") == "testing"
 
 
 def test_table_as_the_official_one(tmp_path):
@@ -63,6 +112,32 @@ def test_table_as_the_official_one(tmp_path):
     record = mnms.find_subjects(tmp_path).records[0]
     assert record.group == "B2"
     assert record.phases == (("ED", 0), ("ES", 1))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_table_in_other_encodings_and_with_other_separators(
+    tmp_path, encoding, separator
+):
+    write_subject(tmp_path, "P0")
+    header = ["", "External code", "VendorName", "Vendor", "Centre", "ED", "ES"]
+    row = ["0", "P0", "Hersteller \xc4\x85", "B", "2", "0", "1"]
+    text = "".join(separator.join(line) + "\r\n" for line in (header, row))
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    (record,) = mnms.find_subjects(tmp_path).records
+    assert record.group == "B2"
+    assert record.phases == (("ED", 0), ("ES", 1))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    write_subject(tmp_path, "P0")
+    path = tmp_path / "t.csv"
+    path.write_bytes("External code,Vendor\n".encode("utf-16"))
+    message = r"t\.csv: is not a text file in UTF-8 or Latin-1; save the table as CSV"
+    with pytest.raises(ValueError, match=message):
+        mnms.find_subjects(tmp_path, table=path)
+    with pytest.raises(ValueError, match=rf"(?s)no table found.*{message}"):
+        mnms.find_subjects(tmp_path)
 
 
 def test_split_file_is_not_taken_for_the_table(tmp_path):

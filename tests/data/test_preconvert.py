@@ -9,6 +9,7 @@ import pytest
 from cmrjax.data import preconvert
 from cmrjax.data.intensity import ClipTransform
 from cmrjax.data.prepared import PreparedDataset
+from cmrjax.data.split import committed_split
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
 from cmrjax.labels import CAVITY
@@ -65,7 +66,7 @@ def test_same_input_same_fingerprint_and_it_sees_every_choice(tmp_path):
     assert fingerprint("b") == first
     clip = Recipe(image_size=(32, 32), transform=ClipTransform())
     size = Recipe(image_size=(32, 36))
-    other_split = write_split(tmp_path / "s.csv", dict.fromkeys(("P0", "P1"), "train"))
+    other_split = write_split(tmp_path / "s.csv", {"P0": "train", "P1": "test"})
     others = {
         fingerprint("c", recipe=clip),
         fingerprint("d", recipe=size),
@@ -101,7 +102,61 @@ def test_unlabelled_are_counted(tmp_path):
     assert summary.unlabelled == ["P8"]
     assert summary.problems == []
     assert "skipped, no labels: 1 subjects" in describe(summary)
-    assert "1 subjects are not in split.csv; assigned by their code: 1" in lines[0]
+    assert "1 subjects are not in split.csv: held out (1 " in lines[0]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_background_only_is_a_problem_below_training_or_when_listed(tmp_path, listed):
+    source = write_small_set(tmp_path / "in", count=1)
+    place = "" if listed else "Training/Labeled"
+    write_subject(source / place, "P8", labels=np.zeros((24, 20, 4, 2), np.uint8))
+    write_table(source / "info.csv", {c: ("A", 1, 0, 1) for c in ("P0", "P8")})
+    splits = {"P0": "train", "P8": "train"} if listed else {"P0": "train"}
+    write_split(source / "split.csv", splits)
+    summary, _ = _run(source, tmp_path / "out")
+    assert summary.unlabelled == []
+    (line,) = summary.problems
+    assert "P8_sa_gt.nii.gz: holds background only, but P8 is one of the" in line
+
+
+@pytest.mark.parametrize("place", ["", "OpenDataset/Testing", "OpenDataset/Validation"])
+def test_official_test_subjects_never_reach_training(tmp_path, place):
+    """Neither from a flat copy nor with the subset's own folder as the source."""
+    source = tmp_path / (place or "flat")
+    codes = [f"X{i}" for i in range(12)]
+    for code in codes:
+        write_subject(source, code)
+    write_table(source / "info.csv", {c: ("A", 1, 0, 1) for c in codes})
+    plan = preconvert.plan_preparation("mnms", source, tmp_path / "out")
+    assert set(plan.splits.values()) == {"test"}
+    assert "held out" in plan.notices[0]
+    assert not plan.labelled
+
+
+@pytest.mark.parametrize("option", ["none", "committed", "own", "beside"])
+def test_training_subjects_are_assigned_unless_an_own_split_omits_them(
+    tmp_path, option
+):
+    source = tmp_path / "OpenDataset" / "Training" / "Labeled"
+    codes = [f"X{i}" for i in range(12)]
+    for code in codes:
+        write_subject(source, code)
+    write_table(tmp_path / "OpenDataset" / "t.csv", {c: ("A", 1, 0, 1) for c in codes})
+    place = source if option == "beside" else tmp_path
+    own = write_split(place / "split.csv", {"X0": "train"})
+    split = {"own": own, "committed": committed_split("mnms")}.get(option)
+    table = tmp_path / "OpenDataset" / "t.csv"
+    plan = preconvert.plan_preparation(
+        "mnms", source, tmp_path / "out", table=table, split=split
+    )
+    trained = [code for code, name in plan.splits.items() if name == "train"]
+    if option in ("own", "beside"):
+        assert trained == ["X0"]
+        assert plan.notices[0].startswith("11 subjects are not in split.csv: held out")
+    else:
+        assert len(trained) > 4
+        assert "12 subjects are not in mnms.csv; assigned by" in plan.notices[0]
+    assert plan.labelled >= set(codes)
 
 
 def test_nothing_usable_writes_nothing(tmp_path):

@@ -1,11 +1,42 @@
-"""SubjectRecord."""
+"""SubjectRecord, and reading of CSV tables."""
 
 from pathlib import Path
 
-from cmrjax.data.records import SubjectRecord
+import pytest
+
+from cmrjax.data.records import SubjectRecord, read_rows
 
 
 def test_group_is_vendor_and_centre():
     record = SubjectRecord("X", "B", "3", Path("i"), None, (("ED", 0), ("ES", 9)))
     assert record.group == "B3"
     assert hash(record) == hash(record)
+
+
+def test_rows_keep_their_line_numbers_quotes_and_umlauts(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes('a;b, c;\r\n\r\n"x;y" ; J\xf6rg\x85\r\n;\r\n'.encode("latin-1"))
+    assert read_rows(path) == [(1, ["a", "b, c", ""]), (3, ["x;y", "J\xf6rg"])]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no text"),
+        (b" ,,\n\n", "holds no text"),
+        (b"\x1f\x8b\x00\x00a,b", "is not a text file in UTF-8 or Latin-1"),
+        (b"a,b\n" + b"x" * 200_000, r"is not a CSV table \(field larger"),
+    ],
+)
+def test_files_that_are_no_table_are_named(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"t\.csv: {message}.*save .* as CSV in UTF-8"
+    ):
+        read_rows(path)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no\.csv: cannot be read \(No such file"):
+        read_rows(tmp_path / "no.csv")

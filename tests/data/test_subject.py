@@ -85,12 +85,32 @@ def test_nominal_spacing_is_recorded_by_subject(tmp_path):
         assert facts["nominal_spacing"] is expected
 
 
-def test_no_labels_at_all_is_not_a_problem(tmp_path):
-    record = _record(tmp_path, labels=np.zeros((24, 20, 4, 2), np.uint8))
-    result = prepare_subject(record, RECIPE)
+def _without_labels(folder):
+    return _record(folder, labels=np.zeros((24, 20, 4, 2), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"), [("", False), ("Training/Unlabeled", True)]
+)
+def test_no_labels_at_all_is_not_a_problem_where_none_are_expected(
+    tmp_path, place, expected
+):
+    record = _without_labels(tmp_path / place)
+    result = prepare_subject(record, RECIPE, labels_expected=expected)
     assert result.unlabelled
     assert not result.problems
     assert not result.volumes
+
+
+def test_no_labels_at_all_is_a_problem_where_labels_are_expected(tmp_path):
+    record = _without_labels(tmp_path)
+    result = prepare_subject(record, RECIPE)
+    assert not result.unlabelled
+    assert not result.volumes
+    assert result.problems == [
+        f"{record.label_path}: holds background only, but P0 is one of the labelled"
+        " subjects; fetch it again or leave the subject out"
+    ]
 
 
 def _bad(case):

@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cmrjax.data.prepared import PreparedDataset
 from experiments import prepare_data
-from tests.data.mnms_tree import write_small_set
+from tests.data.mnms_tree import write_small_set, write_subject
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,15 @@ def test_some_unusable_is_status_1_and_the_rest_is_written(tmp_path, capsys):
     data = PreparedDataset.open(tmp_path / "out")
     assert data.transform.name == "clip4000"
     assert {s.subject for s in data.slices} == {"P0", "P2"}
+
+
+def test_background_only_of_a_listed_subject_is_status_1(tmp_path, capsys):
+    source = write_small_set(tmp_path / "in")
+    write_subject(source, "P1", labels=np.zeros((24, 20, 4, 2), np.uint8))
+    assert _main(source, tmp_path / "out") == 1
+    streams = capsys.readouterr()
+    assert "P1_sa_gt.nii.gz: holds background only" in streams.err
+    assert "problems: 1" in streams.out
 
 
 def test_nothing_usable_is_status_1_and_writes_nothing(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiments import simulate
 from experiments.simulate import main, parse_arguments
 
 
@@ -20,3 +21,22 @@ def test_out_is_required(capsys):
     with pytest.raises(SystemExit, match="2"):
         parse_arguments([])
     assert "--out" in capsys.readouterr().err
+
+
+def test_help_is_plain_text_with_the_command_as_it_is_called(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python -m experiments.simulate [-h] --out")
+    assert "`" not in text
+
+
+def test_interruption_is_one_line(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulate, "simulate_population", interrupted)
+    assert main([f"--out={tmp_path / 'out'}"]) == 130
+    streams = capsys.readouterr()
+    assert streams.err == "interrupted: the same command continues\n"
+    assert streams.out == ""

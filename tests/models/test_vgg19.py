@@ -14,6 +14,7 @@ from cmrjax.models.vgg19 import (
     LAYER_WIDTHS,
     load_vgg19,
     prepare_weights,
+    read_npz,
     vgg19_features,
 )
 
@@ -227,12 +228,14 @@ def test_load_reads_what_was_written(tmp_path):
 
 def test_missing_file_says_where_to_get_weights_and_how_to_do_without(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        load_vgg19(tmp_path / "none.npz")
+        load_vgg19(tmp_path / "my weights" / "none.npz")
     for part in (
         "none.npz",
         "vgg19-dcbb9e9d.pth",
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "python -m tools.port_vgg19",
+        f"tools.port_vgg19 DOWNLOADED_FILE '{tmp_path}/my weights/none.npz'\n",
+        "needs only h5py",
+        "the .pth also needs torch",
         'config.loss.vgg19_weights = ""',
     ):
         assert part in str(caught.value)
@@ -249,6 +252,20 @@ def test_other_and_damaged_files_are_refused(tmp_path):
     np.savez(path, format=np.asarray(FORMAT), convention=np.asarray("caffe"))
     with pytest.raises(ValueError, match=r"vgg19\.npz: .*source_sha256"):
         load_vgg19(path)
+
+
+def test_read_npz_refuses_a_single_array_and_damaged_compression(tmp_path):
+    path = tmp_path / "a.npz"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match=r"npz file \(it holds a single"):
+        read_npz(path)
+    np.savez_compressed(path, a=np.arange(5000))
+    content = bytearray(path.read_bytes())
+    content[60:200] = b"\xff" * 140
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a readable npz file"):
+        read_npz(path)
 
 
 def test_feature_names_follow_the_layers():

@@ -133,6 +133,21 @@ def test_without_torch_the_error_names_the_other_ways(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("suffix", "package"),
+    [(".pth", "torch"), (".safetensors", "safetensors"), (".h5", "h5py")],
+)
+def test_a_missing_package_is_named_as_the_index_has_it(
+    tmp_path, monkeypatch, suffix, package
+):
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+    source = tmp_path / f"vgg19{suffix}"
+    source.write_bytes(b"0")
+    with pytest.raises(ValueError, match=rf"pip install {package}\b") as caught:
+        port(source, tmp_path / "out.npz")
+    assert "cmrjax[" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (
@@ -165,6 +180,10 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="not a readable npz file"):
         port(tmp_path / "pickled.npz", out)
+    with open(tmp_path / "single.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match=r"single\.npz: not a readable npz .* single"):
+        port(tmp_path / "single.npz", out)
     for name in ("bad.npz", "bad.h5", "bad.safetensors"):
         (tmp_path / name).write_bytes(b"not weights at all")
         with pytest.raises(ValueError, match=f"{name}: not a readable"):
