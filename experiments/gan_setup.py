@@ -25,7 +25,7 @@ from experiments.gan_data import evenly_spaced
 
 logger = logging.getLogger(__name__)
 
-SLICES_TO_SIZE_TABLES = 200
+SLICES_TO_SIZE_TABLES = 100
 DTYPES = ("float32", "bfloat16")
 
 
@@ -71,7 +71,7 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
                 latent_size=model.latent_size,
                 paper_equation=model.paper_equation,
             ),
-            modulation=make_modulation(config, train),
+            modulation=make_modulation(config, train, placement.num_devices),
             dtype=dtype,
         ),
         discriminator=MultiscaleDiscriminator(
@@ -95,8 +95,16 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     )
 
 
-def make_modulation(config: Config, train: SliceSource) -> Modulation:
+def make_modulation(config: Config, train: SliceSource, num_devices: int) -> Modulation:
     """Chooses how SPADE computes gamma and beta; both ways give the same values.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      train: the training slices, whose maps set the size of the tables.
+      num_devices: that share a batch; each has its own table.
+
+    Returns:
+      The way to compute them.
 
     Raises:
       ValueError: config.model.modulation is not known.
@@ -109,9 +117,12 @@ def make_modulation(config: Config, train: SliceSource) -> Modulation:
             f"config.model.modulation is {name!r}; expected 'table' or 'dense'"
         )
     looked_at = evenly_spaced(np.arange(len(train)), SLICES_TO_SIZE_TABLES)
-    rows = table_rows(train[int(i)]["label_map"] for i in looked_at)
+    rows = table_rows(
+        (train[int(i)]["label_map"] for i in looked_at),
+        maps_per_table=config.training.batch_size // num_devices,
+    )
     logger.info("label tables (image height: rows): %s", dict(rows) or "none")
-    return TableModulation(rows)
+    return TableModulation(rows, groups=num_devices)
 
 
 def steps_per_epoch(config: Config, num_slices: int) -> int:

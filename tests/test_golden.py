@@ -70,7 +70,12 @@ def computed(golden):
             mutable=["batch_stats", "spectral"],
         )
         fakes, reals, d_changed = discriminate_pair(
-            DISCRIMINATOR, d_variables, golden.labels, fake, golden.real
+            DISCRIMINATOR,
+            d_variables,
+            golden.labels,
+            fake,
+            golden.real,
+            real_gradient=False,
         )
         adversarial = hinge_generator([scale[-1] for scale in fakes])
         matching = 10.0 * feature_matching_loss(fakes, reals)
@@ -90,6 +95,7 @@ def computed(golden):
             golden.labels,
             jax.lax.stop_gradient(fake),
             golden.real,
+            real_gradient=True,
         )
         d_fake = hinge_fake([scale[-1] for scale in fakes])
         d_real = hinge_real([scale[-1] for scale in reals])

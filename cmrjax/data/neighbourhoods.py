@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 # Odd 64-bit multipliers: a collision would only make a count too small by one.
-_MULTIPLIERS = np.random.default_rng(0).integers(2**62, 2**63, 25, np.uint64) | 1
+_MULTIPLIERS = np.random.default_rng(0).integers(2**62, 2**63, (2, 5), np.uint64) | 1
+_BATCHES = 50
 
 
 def count_neighbourhoods(label_map: np.ndarray, stride: int = 1) -> int:
@@ -21,24 +22,25 @@ def count_neighbourhoods(label_map: np.ndarray, stride: int = 1) -> int:
     Returns:
         The count, at least 1.
     """
-    padded = np.pad(label_map[::stride, ::stride] + np.uint64(1), 2)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
-    codes = (windows.reshape(-1, 25).astype(np.uint64) * _MULTIPLIERS).sum(1)
-    return len(np.unique(codes))
+    return len(_codes(label_map, stride))
 
 
 def table_rows(
     label_maps: Iterable[np.ndarray],
     *,
+    maps_per_table: int = 1,
     strides: tuple[int, ...] = (1, 2, 4),
     margin: float = 1.15,
-    largest_share: float = 0.5,
+    largest_share: float = 0.7,
 ) -> tuple[tuple[int, int], ...]:
     """Chooses table sizes that fit the maps of a data set.
 
     Args:
-        label_maps: [h, w] integer maps of one shape, flipped or not: all four
-            mirrored versions are counted.
+        label_maps: [h, w] integer maps of one shape; each is looked at in all four
+            mirrored versions.
+        maps_per_table: maps of a batch that share one table. More than one: the
+            largest count over many random batches is taken, which is far below as
+            many times the count of one map, since maps have neighbourhoods in common.
         strides: resolutions to consider, as divisors of the image side.
         margin: factor on the largest count, for maps that were not looked at.
         largest_share: a table with more rows than this share of the pixels is not
@@ -48,21 +50,36 @@ def table_rows(
         Pairs (image height, rows), as `TableModulation` takes them; rows are
         multiples of 64.
     """
-    largest = dict.fromkeys(strides, 0)
-    shape = (0, 0)
-    for label_map in label_maps:
-        shape = label_map.shape
-        for stride in strides:
-            mirrored = _mirrored(label_map) if stride > 1 else (label_map,)
-            counts = [count_neighbourhoods(m, stride) for m in mirrored]
-            largest[stride] = max(largest[stride], *counts)
+    maps = [mirrored for m in label_maps for mirrored in _mirrored(m)]
+    if not maps:
+        return ()
     chosen = []
-    for stride, count in largest.items():
-        height, width = shape[0] // stride, shape[1] // stride
+    for stride in strides:
+        count = _largest_count([_codes(m, stride) for m in maps], maps_per_table)
+        height, width = (side // stride for side in maps[0].shape)
         rows = 64 * int(np.ceil(margin * count / 64))
-        if 0 < rows <= largest_share * height * width:
+        if rows <= largest_share * maps_per_table * height * width:
             chosen.append((height, rows))
     return tuple(chosen)
+
+
+def _largest_count(codes: list[np.ndarray], maps_per_table: int) -> int:
+    if maps_per_table == 1:
+        return max(len(c) for c in codes)
+    rng = np.random.default_rng(0)
+    batches = rng.integers(0, len(codes), (_BATCHES, maps_per_table))
+    return max(
+        len(np.unique(np.concatenate([codes[i] for i in batch]))) for batch in batches
+    )
+
+
+def _codes(label_map: np.ndarray, stride: int) -> np.ndarray:
+    """Distinct hashes of the neighbourhoods, [n] uint64: first of rows, then of those."""
+    labels = np.pad(label_map[::stride, ::stride] + np.uint64(1), 2)
+    h, w = labels.shape[0] - 4, labels.shape[1] - 4
+    along, across = _MULTIPLIERS
+    rows = sum(along[j] * labels[:, j : j + w] for j in range(5))
+    return np.unique(sum(across[i] * rows[i : i + h] for i in range(5)))
 
 
 def _mirrored(label_map: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from cmrjax.models import cpu_convolution
+
 Initializer = jax.nn.initializers.Initializer
 
 LEAKY_SLOPE = 0.2
@@ -42,7 +44,9 @@ def fan_in_uniform(
     return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _xla_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int
+) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -56,64 +60,68 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
 def _convolution(
     x: jax.Array, kernel: jax.Array, stride: int, padding: int
 ) -> jax.Array:
-    return _forward(x, kernel, stride, padding)
+    b, h, w, c_in = x.shape
+    if kernel.shape[:2] == (1, 1) and stride == 1 and padding == 0:
+        return (x.reshape(-1, c_in) @ kernel[0, 0]).reshape(b, h, w, -1)
+    if _on_cpu() and stride == 1:
+        num_pixels = b * _output_size(x, kernel, padding)
+        if cpu_convolution.kernel_outweighs_image(num_pixels, kernel.shape):
+            return cpu_convolution.forward_by_columns(x, kernel, padding)
+    return _xla_forward(x, kernel, stride, padding)
+
+
+def _output_size(x: jax.Array, kernel: jax.Array, padding: int) -> int:
+    """Pixels of a stride 1 convolution's output."""
+    (h, w), (kh, kw) = x.shape[1:3], kernel.shape[:2]
+    return (h + 2 * padding - kh + 1) * (w + 2 * padding - kw + 1)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
 
 
 def _convolution_fwd(x: jax.Array, kernel: jax.Array, stride: int, padding: int):
-    return _forward(x, kernel, stride, padding), (x, kernel)
+    return _convolution(x, kernel, stride, padding), (x, kernel)
 
 
 def _convolution_bwd(stride: int, padding: int, residuals: tuple, g: jax.Array):
     x, kernel = residuals
-    _, input_vjp = jax.vjp(lambda x: _forward(x, kernel, stride, padding), x)
-    if jax.default_backend() == "cpu" and _taps_are_faster(kernel.shape, stride):
-        return *input_vjp(g), kernel_gradient_by_taps(x, g, kernel.shape, padding)
-    _, kernel_vjp = jax.vjp(lambda k: _forward(x, k, stride, padding), kernel)
-    return *input_vjp(g), *kernel_vjp(g)
+    to_x = _input_gradient(x, kernel, g, stride, padding)
+    return to_x, _kernel_gradient(x, kernel, g, stride, padding)
+
+
+def _input_gradient(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, padding: int
+) -> jax.Array:
+    kh, kw, _, c_out = kernel.shape
+    if (kh, kw) == (1, 1) and stride == 1 and padding == 0:
+        return (g.reshape(-1, c_out) @ kernel[0, 0].T).reshape(x.shape)
+    if _on_cpu():
+        num_pixels = g.size // c_out
+        if stride == 2 and kh % 2 == kw % 2 == 0:
+            return cpu_convolution.strided_input_gradient(g, kernel, padding, x.shape)
+        if stride == 1 and cpu_convolution.input_gradient_needs_no_turned_kernel(
+            num_pixels, kernel.shape
+        ):
+            return cpu_convolution.input_gradient_by_columns(
+                g, kernel, padding, x.shape
+            )
+    _, input_vjp = jax.vjp(lambda x: _xla_forward(x, kernel, stride, padding), x)
+    return input_vjp(g)[0]
+
+
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, padding: int
+) -> jax.Array:
+    if _on_cpu() and stride == 1:
+        found = cpu_convolution.kernel_gradient(x, g, kernel.shape, padding)
+        if found is not None:
+            return found
+    _, kernel_vjp = jax.vjp(lambda k: _xla_forward(x, k, stride, padding), kernel)
+    return kernel_vjp(g)[0]
 
 
 _convolution.defvjp(_convolution_fwd, _convolution_bwd)
-
-
-def _taps_are_faster(kernel_shape: Sequence[int], stride: int) -> bool:
-    """Rule from timings on two CPU cores, batch 8, sides 8 to 128.
-
-    XLA's own weight gradient ran at 20 to 60 GFLOP/s where c_in is 64 or more, taps at
-    50 to 120; for 4x4 kernels with stride 1 it falls to 2 GFLOP/s. With few input
-    channels XLA's own is the faster.
-    """
-    kh, _, c_in, c_out = kernel_shape
-    return stride == 1 and kh > 1 and c_in >= 64 and c_out > 1
-
-
-def kernel_gradient_by_taps(
-    x: jax.Array, g: jax.Array, kernel_shape: Sequence[int], padding: int
-) -> jax.Array:
-    """Gradient of a stride 1 convolution's kernel, one matrix product per position.
-
-    Args:
-      x: [b, h, w, c_in], input of the convolution.
-      g: [b, h', w', c_out], gradient of its output.
-      kernel_shape: (kh, kw, c_in, c_out).
-      padding: zeros on each side.
-
-    Returns:
-      [kh, kw, c_in, c_out], dtype of `x`, summed in float32.
-    """
-    kh, kw, c_in, c_out = kernel_shape
-    _, h, w, _ = g.shape
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    g_rows = g.reshape(-1, c_out).T
-    taps = [
-        jnp.matmul(
-            g_rows,
-            padded[:, i : i + h, j : j + w, :].reshape(-1, c_in),
-            preferred_element_type=jnp.float32,
-        ).T
-        for i in range(kh)
-        for j in range(kw)
-    ]
-    return jnp.stack(taps).reshape(kh, kw, c_in, c_out).astype(x.dtype)
 
 
 def convolve(

@@ -153,10 +153,12 @@ def discriminate_pair(
     label_map: jax.Array,
     fake_image: jax.Array,
     real_image: jax.Array,
+    *,
+    real_gradient: bool,
 ) -> tuple[Features, Features, dict]:
-    """Runs fake and real through the discriminators in one training batch.
+    """Runs fake and real through the discriminators as one training forward.
 
-    One forward moves u and v once, which two forwards would do twice.
+    Together, u and v move once, where two forwards would move them twice.
 
     Args:
       discriminator: the module.
@@ -164,10 +166,21 @@ def discriminate_pair(
       label_map: [b, h, w].
       fake_image: [b, h, w, c].
       real_image: [b, h, w, c].
+      real_gradient: True runs both in one batch. False runs the real images by
+        themselves with the vectors that the fakes moved, which gives the same features
+        (nothing in D mixes images), without a gradient and without the work for it.
 
     Returns:
       (features of the fakes, features of the reals, changed state).
     """
+    if not real_gradient:
+        fake, changed = discriminator.apply(
+            variables, label_map, fake_image, train=True, mutable=["spectral"]
+        )
+        real = discriminator.apply(
+            {**variables, **changed}, label_map, real_image, train=False
+        )
+        return fake, jax.lax.stop_gradient(real), dict(changed)
     labels = jnp.concatenate([label_map, label_map])
     images = jnp.concatenate([fake_image, real_image])
     outputs, changed = discriminator.apply(

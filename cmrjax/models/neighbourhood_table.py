@@ -2,9 +2,13 @@
 
 Gamma and beta at a pixel come from two 3x3 convolutions over labels, so they are a
 function of its 5x5 label neighbourhood alone. Label maps are piecewise constant, so few
-neighbourhoods are distinct. Per image and resolution this makes the list of distinct
-ones, computes gamma and beta for these only, and gathers. A map with more distinct
-neighbourhoods than the table has rows takes the dense path: slower, never wrong.
+neighbourhoods are distinct, and the maps of a batch share many of them. Per resolution
+and group of images this makes the list of distinct ones, computes gamma and beta for
+these only, and gathers. Maps with more distinct neighbourhoods than the table has rows
+take the dense path: slower, never wrong.
+
+The table is made on the device, by sorting: less than a hundredth of a training step
+(docs/performance.md), and neither the loader nor the data set need to know of it.
 """
 
 import dataclasses
@@ -34,12 +38,14 @@ WINDOWS = np.array(
 class NeighbourhoodTable:
     """Distinct neighbourhoods of a batch of label maps.
 
+    The b images are cut into g groups of neighbours in the batch; each has a table.
+
     Attributes:
       label_map: [b, h, w], the labels themselves, for the dense path.
-      patches: [b, rows, 25] uint8, one neighbourhood per row; `num_classes` stands for
+      patches: [g, rows, 25] uint8, one neighbourhood per row; `num_classes` stands for
         "outside the image". Rows beyond the distinct ones are all outside.
-      index: [b, h * w] int32, the row of each pixel.
-      fits: bool scalar, whether every map of the batch fits into the table.
+      index: [g, b / g * h * w] int32, the row of each pixel.
+      fits: bool scalar, whether every group fits into its table.
       num_classes: k.
     """
 
@@ -51,9 +57,9 @@ class NeighbourhoodTable:
 
 
 def build_table(
-    label_map: jax.Array, *, num_classes: int, rows: int
+    label_map: jax.Array, *, num_classes: int, rows: int, groups: int = 1
 ) -> NeighbourhoodTable:
-    """Finds the distinct 5x5 neighbourhoods of each map.
+    """Finds the distinct 5x5 neighbourhoods of each group of maps.
 
     Neighbourhoods are packed into as few 32-bit words as hold them without loss (two
     for 4 classes, three for 9), sorted, and numbered; nothing is hashed.
@@ -61,24 +67,26 @@ def build_table(
     Args:
       label_map: [b, h, w] integer ids below `num_classes`.
       num_classes: k.
-      rows: capacity of the table, per image.
+      rows: capacity of a table.
+      groups: number of tables, a divisor of b.
 
     Returns:
-      The table; `fits` is False where an image has more neighbourhoods than rows.
+      The tables; `fits` is False where a group has more neighbourhoods than rows.
     """
     b, h, w = label_map.shape
+    pixels = b // groups * h * w
     padded = jnp.pad(
         label_map.astype(jnp.uint8),
         ((0, 0), (2, 2), (2, 2)),
         constant_values=num_classes,
     )
     cells = [
-        padded[:, i : i + h, j : j + w].reshape(b, h * w)
+        padded[:, i : i + h, j : j + w].reshape(groups, pixels)
         for i in range(SIDE)
         for j in range(SIDE)
     ]
     words = _pack(cells, base=num_classes + 1)
-    position = jnp.broadcast_to(jnp.arange(h * w, dtype=jnp.int32)[None], (b, h * w))
+    position = jnp.broadcast_to(jnp.arange(pixels, dtype=jnp.int32), (groups, pixels))
     *words, position = jax.lax.sort(
         (*words, position), dimension=1, num_keys=len(words)
     )
@@ -121,22 +129,22 @@ def _pack(cells: list[jax.Array], *, base: int) -> list[jax.Array]:
 def _modulate_rows(
     patches: jax.Array, num_classes: int, weights: ModulationWeights, dtype: DTypeLike
 ) -> jax.Array:
-    """Gamma and beta of each neighbourhood, [b, rows, 2 c]."""
-    b, rows, _ = patches.shape
+    """Gamma and beta of each neighbourhood, [g, rows, 2 c]."""
+    g, rows, _ = patches.shape
     hidden_features = weights.shared_kernel.shape[-1]
     onehot = jax.nn.one_hot(patches, num_classes, dtype=dtype)
-    windows = onehot[:, :, WINDOWS].reshape(b * rows * 9, 9 * num_classes)
+    windows = onehot[:, :, WINDOWS].reshape(g * rows * 9, 9 * num_classes)
     kernel = weights.shared_kernel.astype(dtype).reshape(-1, hidden_features)
     hidden = windows @ kernel + weights.shared_bias.astype(dtype)[None]
-    hidden = jax.nn.relu(hidden).reshape(b, rows, 9, hidden_features)
+    hidden = jax.nn.relu(hidden).reshape(g, rows, 9, hidden_features)
     # The second convolution pads its input, not the labels, with zeros.
     centres = patches[:, :, WINDOWS[:, 4]]
     inside = (centres != num_classes)[..., None]
-    hidden = jnp.where(inside, hidden, 0).reshape(b * rows, 9 * hidden_features)
+    hidden = jnp.where(inside, hidden, 0).reshape(g * rows, 9 * hidden_features)
     kernels = jnp.concatenate([weights.gamma_kernel, weights.beta_kernel], axis=-1)
     bias = jnp.concatenate([weights.gamma_bias, weights.beta_bias]).astype(dtype)
     kernels = kernels.astype(dtype).reshape(9 * hidden_features, -1)
-    return (hidden @ kernels + bias[None]).reshape(b, rows, -1)
+    return (hidden @ kernels + bias[None]).reshape(g, rows, -1)
 
 
 def _through_table(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
@@ -209,9 +217,12 @@ class TableModulation:
 
     Attributes:
       rows: pairs (image height, table rows); other heights take the dense path.
+      groups: tables per batch. As many as devices share a batch, so that each makes
+        and reads its own; a batch that cannot be cut so has fewer.
     """
 
     rows: tuple[tuple[int, int], ...]
+    groups: int = 1
 
     def prepare(
         self, label_map: jax.Array, *, num_classes: int, dtype: DTypeLike
@@ -221,7 +232,10 @@ class TableModulation:
         if rows is None:
             dense = DenseModulation()
             return dense.prepare(label_map, num_classes=num_classes, dtype=dtype)
-        table = build_table(label_map, num_classes=num_classes, rows=rows)
+        groups = math.gcd(self.groups, label_map.shape[0])
+        table = build_table(
+            label_map, num_classes=num_classes, rows=rows, groups=groups
+        )
         return _TableContext(table, dtype)
 
     def __call__(

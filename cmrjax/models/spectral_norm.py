@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cmrjax.models import cpu_convolution
 from cmrjax.models.convolution import (
     ConvWeights,
     Initializer,
@@ -23,7 +24,7 @@ COLLECTION = "spectral"
 
 
 # Full float32 also where a GPU would round to TF32: sigma scales the whole layer.
-_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def _normalise(x: jax.Array) -> jax.Array:
@@ -43,13 +44,17 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Arr
     Returns:
       (u, v), shapes [c_out] and [kh, kw, c_in].
     """
-    v = _normalise(_einsum("hwio,o->hwi", kernel, u))
-    return _normalise(_einsum("hwio,hwi->o", kernel, v)), v
+    # A matrix in the kernel's own memory order: to transpose it takes longer than both
+    # products.
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    v = _normalise(_matmul(matrix, u))
+    return _normalise(_matmul(v, matrix)), v.reshape(kernel.shape[:-1])
 
 
 def spectral_sigma(kernel: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
     """Returns the signed estimate u^T W v of the largest singular value, a scalar."""
-    return _einsum("hwio,hwi,o->", kernel, v, u)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    return _matmul(_matmul(v.reshape(-1), matrix), u)
 
 
 class SpectralNormConv(nn.Module):
@@ -93,8 +98,15 @@ class SpectralNormConv(nn.Module):
         if train and not self.is_initializing():
             fixed = jax.lax.stop_gradient(kernel)
             u.value, v.value = power_iteration(fixed, u.value)
-        normalised = kernel / spectral_sigma(kernel, u.value, v.value)
-        return convolve(x, normalised, bias, stride=self.stride, padding=self.padding)
+        sigma = spectral_sigma(kernel, u.value, v.value)
+        size = {"stride": self.stride, "padding": self.padding}
+        num_pixels = x.size // x.shape[-1] // self.stride**2
+        large = cpu_convolution.is_large(kernel.shape)
+        if not large or num_pixels * self.features >= kernel.size:
+            return convolve(x, kernel / sigma, bias, **size)
+        # (W / sigma) * x = (W * x) / sigma: the image is smaller than the kernel.
+        y = convolve(x, kernel, None, **size) / sigma.astype(x.dtype)
+        return y if bias is None else y + bias.astype(x.dtype)[None, None, None, :]
 
     def _vectors(self, kernel: jax.Array) -> tuple[nn.Variable, nn.Variable]:
         if not self.is_initializing():

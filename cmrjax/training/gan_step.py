@@ -168,6 +168,7 @@ class GanStep:
             batch["label_map"],
             fake,
             batch["image"],
+            real_gradient=False,
         )
         terms = {
             "g_loss_adversarial": hinge_generator(
@@ -197,6 +198,7 @@ class GanStep:
             batch["label_map"],
             fake,
             batch["image"],
+            real_gradient=True,
         )
         fake_logits, real_logits = logits(fake_features), logits(real_features)
         terms = {

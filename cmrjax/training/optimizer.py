@@ -52,4 +52,11 @@ def adam(
     Returns:
       The transformation.
     """
-    return optax.adam(learning_rate, b1=b1, b2=b2, eps=1e-8)
+    if b1:
+        return optax.adam(learning_rate, b1=b1, b2=b2, eps=1e-8)
+    # Without a first moment Adam is RMSprop with bias correction: the same numbers, a
+    # third less state to hold, to read and to write.
+    return optax.chain(
+        optax.scale_by_rms(decay=b2, eps=1e-8, eps_in_sqrt=False, bias_correction=True),
+        optax.scale_by_learning_rate(learning_rate),
+    )

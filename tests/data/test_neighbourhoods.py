@@ -34,9 +34,30 @@ def test_table_rows_cover_every_mirrored_map_and_leave_out_what_does_not_pay():
     for height, size in rows.items():
         stride = 128 // height
         assert size % 64 == 0
-        assert size <= 0.5 * height**2
+        assert size <= 0.7 * height**2
         for label_map in maps:
             for mirrored in (label_map, label_map[::-1], label_map[:, ::-1]):
                 assert count_neighbourhoods(mirrored, stride) <= size
     noise = [rng.integers(0, 9, (64, 64), np.uint8)]
     assert table_rows(noise) == ()
+
+
+def test_maps_that_share_a_table_need_less_than_the_sum_of_theirs():
+    rng = np.random.default_rng(2)
+    maps = [
+        np.kron(rng.integers(0, 3, (4, 4)), np.ones((16, 16), int)).astype(np.uint8)
+        for _ in range(6)
+    ]
+    single = dict(table_rows(maps, margin=1.0, largest_share=1.0, strides=(1,)))[64]
+    shared = dict(
+        table_rows(maps, maps_per_table=4, margin=1.0, largest_share=1.0, strides=(1,))
+    )[64]
+    windows = {
+        np.pad(m, 2, constant_values=9)[i : i + 5, j : j + 5].tobytes()
+        for label_map in maps
+        for m in (label_map, label_map[::-1], label_map[:, ::-1], label_map[::-1, ::-1])
+        for i in range(64)
+        for j in range(64)
+    }
+    assert single < shared < 4 * single
+    assert shared <= len(windows) + 64

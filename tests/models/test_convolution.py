@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmrjax.models import convolution
+from cmrjax.models import cpu_convolution
 from cmrjax.models.convolution import (
     Conv,
     ConvWeights,
     convolve,
     fan_in_uniform,
-    kernel_gradient_by_taps,
     leaky_relu,
     upsample_nearest,
     xavier_normal,
 )
+from cmrjax.models.cpu_convolution import kernel_gradient_by_taps
 from tests.models import numpy_layers
 
-# (input shape, kernel shape, stride, padding); the wide ones take the gradient by taps.
+# (input shape, kernel shape, stride, padding); see PATHS for what the wide ones take.
 CASES = [
     ((2, 6, 5, 3), (3, 3, 3, 4), 1, 1),
     ((1, 9, 7, 3), (4, 4, 3, 5), 2, 2),
@@ -33,7 +33,23 @@ CASES = [
     ((1, 6, 6, 65), (3, 3, 65, 2), 1, 0),
     ((1, 8, 8, 64), (4, 4, 64, 2), 2, 2),
     ((1, 5, 5, 64), (3, 3, 64, 1), 1, 1),
+    ((1, 3, 3, 4), (3, 3, 4, 20), 1, 1),
+    ((1, 5, 4, 8), (3, 3, 8, 12), 1, 1),
+    ((2, 9, 4, 64), (3, 3, 64, 16), 1, 1),
+    ((1, 7, 7, 3), (4, 4, 3, 5), 2, 0),
 ]
+# Index in CASES: functions of cpu_convolution that it must reach.
+PATHS = {
+    0: (),
+    1: ("strided_input_gradient",),
+    4: ("_by_strips",),
+    5: ("kernel_gradient_by_taps",),
+    8: ("_by_shifted_gradient",),
+    9: ("forward_by_columns", "input_gradient_by_columns"),
+    10: ("input_gradient_by_columns",),
+    11: ("_by_strips",),
+    12: ("strided_input_gradient",),
+}
 
 
 def draw(case, seed=0):
@@ -65,7 +81,7 @@ def numpy_gradients(x, kernel, g, stride, padding):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_value_and_gradients_agree_with_numpy(case):
+def test_value_and_gradients_agree_with_numpy(case, small_strips):
     x, kernel, g = draw(case)
     _, _, stride, padding = case
     bias = np.linspace(-1, 1, kernel.shape[3], dtype=np.float32)
@@ -116,29 +132,42 @@ def test_taps_agree_with_the_gradient_of_xla(size, padding, height, width, seed)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_wide_cases_take_the_gradient_by_taps(monkeypatch):
-    """Without this the comparison above might never see the other path."""
+@pytest.fixture
+def small_strips(monkeypatch):
+    """Cuts strips of the tests' small images; small kernels count as large."""
+    monkeypatch.setattr(cpu_convolution, "LARGE_KERNEL", 1)
+    monkeypatch.setattr(cpu_convolution, "STRIP_PIXELS", 24)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="paths of the CPU")
+@pytest.mark.parametrize("index", PATHS)
+def test_each_case_takes_its_path(index, small_strips, monkeypatch):
+    """Without this the comparisons might never see the other paths."""
     called = []
+    for name in set().union(*PATHS.values()):
+        original = getattr(cpu_convolution, name)
 
-    def note(*args):
-        called.append(args[2])
-        return kernel_gradient_by_taps(*args)
+        def note(*args, name=name, original=original):
+            called.append(name)
+            return original(*args)
 
-    monkeypatch.setattr(convolution, "kernel_gradient_by_taps", note)
-    for case in CASES:
-        x, kernel, _ = draw(case)
-        _, _, stride, padding = case
+        monkeypatch.setattr(cpu_convolution, name, note)
+    x, kernel, _ = draw(CASES[index])
+    _, _, stride, padding = CASES[index]
 
-        def loss(kernel, x=x, stride=stride, padding=padding):
-            return convolve(
-                jnp.asarray(x), kernel, stride=stride, padding=padding
-            ).sum()
+    def loss(x, kernel):
+        return convolve(x, kernel, stride=stride, padding=padding).sum()
 
-        jax.eval_shape(jax.grad(loss), kernel)
-    expected = (
-        [CASES[i][1] for i in (4, 5, 6)] if jax.default_backend() == "cpu" else []
-    )
-    assert called == expected
+    jax.eval_shape(jax.grad(loss, argnums=(0, 1)), x, kernel)
+    assert sorted(set(called) - set(PATHS[index])) == []
+    assert sorted(set(PATHS[index]) - set(called)) == []
+
+
+def test_strips_divide_the_rows_and_stay_small():
+    assert cpu_convolution.strip_rows(1, 256, 256) == 4
+    assert cpu_convolution.strip_rows(8, 256, 256) == 1
+    assert cpu_convolution.strip_rows(1, 33, 33) == 11
+    assert cpu_convolution.strip_rows(2, 8, 8) == 8
 
 
 def test_gradient_under_vmap_is_the_gradient_of_each():

@@ -1,5 +1,7 @@
 """The two-scale discriminator against NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,14 +76,14 @@ def test_sizes_and_widths_for_the_size_of_the_paper():
     assert biased == {"model0", "model4"}
 
 
-def test_one_batch_of_both_equals_two_forwards_and_moves_the_state_once(built):
+@pytest.mark.parametrize("real_gradient", [True, False])
+def test_a_pair_equals_two_forwards_and_moves_the_state_once(built, real_gradient):
     network, variables, labels, fake, real = built
     # Away from the singular pairs, so that each iteration moves u and v.
     spectral = jax.tree.map(lambda x: x + 0.3, variables["spectral"])
     variables = {**variables, "spectral": spectral}
-    fakes, reals, changed = jax.jit(lambda *a: discriminate_pair(network, *a))(
-        variables, labels, fake, real
-    )
+    pair = functools.partial(discriminate_pair, network, real_gradient=real_gradient)
+    fakes, reals, changed = jax.jit(pair)(variables, labels, fake, real)
     apply = jax.jit(network.apply, static_argnames=("train", "mutable"))
     alone, once = apply(variables, labels, fake, train=True, mutable=("spectral",))
     _, twice = apply(
@@ -169,3 +171,20 @@ def test_number_of_scales_is_configurable():
         jax.random.key(0),
     )
     assert [scale[0].shape[1] for scale in outputs] == [33, 17, 9]
+
+
+def test_without_real_gradient_only_the_fakes_have_one(built):
+    network, variables, labels, fake, real = built
+
+    def total(fake, real, real_gradient):
+        fakes, reals, _ = discriminate_pair(
+            network, variables, labels, fake, real, real_gradient=real_gradient
+        )
+        return sum(jnp.sum(x**2) for x in jax.tree.leaves((fakes, reals)))
+
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), static_argnums=2)
+    to_fake, to_real = gradient(fake, real, True)
+    without_fake, without_real = gradient(fake, real, False)
+    np.testing.assert_allclose(without_fake, to_fake, rtol=1e-3, atol=1e-4)
+    assert float(jnp.abs(to_real).max()) > 0
+    assert not np.any(without_real)

@@ -52,33 +52,107 @@ def _noise(num_classes: int) -> np.ndarray:
     return rng.integers(0, num_classes, (2, 16, 24), np.uint8)
 
 
+def _relative(x, y) -> float:
+    """Relative norm of the difference, over all arrays of two trees."""
+    x, y = (
+        np.concatenate(
+            [np.ravel(np.asarray(a, np.float64)) for a in jax.tree.leaves(t)]
+        )
+        for t in (x, y)
+    )
+    return float(np.linalg.norm(x - y) / np.linalg.norm(y))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
     ("label_map", "num_classes", "rows", "fits"),
     [
-        (_blocks(), 9, 700, True),
+        (_blocks(), 9, 1400, True),
         (_blocks(), 9, 20, False),
         (np.zeros((2, 16, 16), np.uint8), 4, 25, True),
-        (_noise(9), 9, 384, True),
+        (_noise(9), 9, 768, True),
         (_noise(4), 4, 100, False),
     ],
     ids=["blocks", "blocks-over", "one-class", "noise", "noise-over"],
 )
-def test_table_equals_convolutions(label_map, num_classes, rows, fits):
-    table = build_table(jnp.asarray(label_map), num_classes=num_classes, rows=rows)
+def test_table_equals_convolutions(label_map, num_classes, rows, fits, groups):
+    table = build_table(
+        jnp.asarray(label_map), num_classes=num_classes, rows=rows, groups=groups
+    )
     assert bool(table.fits) == fits
-    modulation = TableModulation(((label_map.shape[1], rows),))
+    assert table.patches.shape == (groups, rows, 25)
+    modulation = TableModulation(((label_map.shape[1], rows),), groups=groups)
     values, gradients = _values_and_gradients(modulation, label_map, num_classes)
     expected = _values_and_gradients(DenseModulation(), label_map, num_classes)
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=2e-5 * abs(y).max()),
-        (values, gradients),
-        expected,
+    assert _relative(values, expected[0]) < 1e-6
+    for name in vars(gradients):
+        assert _relative(getattr(gradients, name), getattr(expected[1], name)) < 1e-5
+
+
+def test_in_float64_the_gradients_agree_to_rounding():
+    """What is left in float32 is rounding, not another formula."""
+    with jax.enable_x64(True):
+        label_map, target = _blocks(), np.random.default_rng(1).normal(size=(2, 24, 32))
+        weights = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), _weights(9))
+
+        def loss(weights, modulation):
+            context = modulation.prepare(label_map, num_classes=9, dtype=jnp.float64)
+            gamma, beta = modulation(context, weights)
+            return jnp.sum((gamma + beta**2) * target[..., None]), (gamma, beta)
+
+        gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+        result, expected = (
+            gradient(weights, m)
+            for m in (TableModulation(((24, 1400),)), DenseModulation())
+        )
+    assert result[1][0].dtype == np.float64
+    assert _relative(result[1], expected[1]) < 1e-12
+    for name in vars(result[0]):
+        a, b = getattr(result[0], name), getattr(expected[0], name)
+        assert _relative(a, b) < 1e-6, name
+
+
+@pytest.mark.skipif(jax.device_count() < 2, reason="needs several devices")
+def test_a_batch_over_devices_has_a_table_on_each():
+    devices = jax.devices()[:2]
+    mesh = jax.make_mesh(
+        (2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
     )
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    whole = jax.NamedSharding(mesh, jax.P())
+    modulation = TableModulation(((24, 700),), groups=2)
+    weights = _weights(9)
+
+    def loss(weights, label_map):
+        context = modulation.prepare(label_map, num_classes=9, dtype=jnp.float32)
+        gamma, beta = modulation(context, weights)
+        return jnp.sum(gamma * beta)
+
+    compiled = (
+        jax.jit(jax.value_and_grad(loss), in_shardings=(whole, split))
+        .lower(weights, jnp.asarray(_blocks()))
+        .compile()
+    )
+    assert "all-gather" not in compiled.as_text()
+    value, gradients = compiled(
+        jax.device_put(weights, whole), jax.device_put(_blocks(), split)
+    )
+    expected, expected_gradients = jax.value_and_grad(loss)(weights, _blocks())
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert _relative(gradients, expected_gradients) < 1e-5
+
+
+def test_a_batch_that_cannot_be_cut_has_fewer_tables():
+    modulation = TableModulation(((16, 300),), groups=4)
+    context = modulation.prepare(
+        jnp.asarray(_noise(9)[:, :, :16]), num_classes=9, dtype=jnp.float32
+    )
+    assert context.table.patches.shape[0] == 2
 
 
 def test_rows_are_the_distinct_neighbourhoods_and_the_index_finds_them():
     label_map = _blocks()
-    table = build_table(jnp.asarray(label_map), num_classes=9, rows=700)
+    table = build_table(jnp.asarray(label_map), num_classes=9, rows=700, groups=2)
     for image, labels in enumerate(label_map):
         padded = np.pad(labels, 2, constant_values=9)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cmrjax.models import cpu_convolution
 from cmrjax.models.spectral_norm import (
     SpectralNormConv,
     power_iteration,
@@ -152,3 +153,25 @@ def test_params_alone_are_refused(layer):
     conv, variables, x = layer
     with pytest.raises(ValueError, match="pass everything that `init` returned"):
         conv.apply({"params": variables["params"]}, x, train=False)
+
+
+def test_a_kernel_larger_than_the_image_gives_the_same_through_the_output(monkeypatch):
+    """Dividing the output by sigma: same value, gradients and state."""
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(1, 2, 2, 5)), jnp.float32)
+    conv = SpectralNormConv(4, 3, padding=1)
+    variables = conv.init(jax.random.key(1), x, train=False)
+
+    def loss(params, x):
+        y, changed = conv.apply(
+            {**variables, "params": params}, x, train=True, mutable=["spectral"]
+        )
+        return jnp.sum(jnp.sin(y)), changed
+
+    gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    through_kernel = gradient(variables["params"], x)
+    monkeypatch.setattr(cpu_convolution, "LARGE_KERNEL", 1)
+    through_output = gradient(variables["params"], x)
+    for a, b in zip(
+        jax.tree.leaves(through_output), jax.tree.leaves(through_kernel), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
