@@ -30,7 +30,10 @@ LAYERS = {
 }
 HEAVY = ("jax", "tensorflow", "torch", "nibabel", "grain", "clu", "matplotlib", "scipy")
 # The exceptions inside a layer, from and to.
-SIDEWAYS = {("synthesis", "training")}  # parameters come from its Orbax checkpoints
+SIDEWAYS = {
+    ("synthesis", "training"),  # parameters come from its Orbax checkpoints
+    ("simulation", "data"),  # phantoms are resampled as real labels are
+}
 NETWORKS = ("models", "losses", "metrics")
 STEPS = ("state", "optimizer", "gan_step", "sharding")
 NETWORKS_FORBID = ("grain", "clu", "tensorflow_datasets", "nibabel", "ml_collections")
@@ -38,7 +41,7 @@ NEVER_AT_MODULE_LEVEL = ("torch", "tensorflow", "matplotlib", "experiments", "to
 # The only files that may import these packages, and where in the file.
 ONLY_IN = {
     "orbax": {"cmrjax/training/checkpoint.py"},
-    "torch": {"tools/port_vgg19.py"},
+    "torch": {"tools/port_vgg19.py", "tools/torch_reference.py"},
     "tensorflow": set(),
     "clu.metric_writers": {"cmrjax/training/writers.py"},
     "clu.periodic_actions": {"cmrjax/training/writers.py"},

@@ -74,7 +74,7 @@ def _largest_count(codes: list[np.ndarray], maps_per_table: int) -> int:
 
 
 def _codes(label_map: np.ndarray, stride: int) -> np.ndarray:
-    """Distinct hashes of the neighbourhoods, [n] uint64: first of rows, then of those."""
+    """Distinct hashes of the neighbourhoods, [n] uint64: of rows, then of columns."""
     labels = np.pad(label_map[::stride, ::stride] + np.uint64(1), 2)
     h, w = labels.shape[0] - 4, labels.shape[1] - 4
     along, across = _MULTIPLIERS
