@@ -24,6 +24,8 @@ from cmrjax.models.spade import DenseModulation, ModulationWeights
 
 SIDE = 5  # two 3x3 convolutions
 CELLS = SIDE * SIDE
+# Rows over pixels, above which a table saves no time (docs/performance.md).
+LARGEST_SHARE = 0.7
 # For each inner position of a 5x5 neighbourhood, the cells its 3x3 window covers.
 WINDOWS = np.array(
     [
@@ -246,3 +248,28 @@ class TableModulation:
             return DenseModulation()(context, weights)
         both = _Modulate(context.dtype)(context.table, weights)
         return tuple(jnp.split(both, 2, axis=-1))  # type: ignore[return-value]
+
+
+def table_for_unseen_maps(shape: tuple[int, int, int]) -> TableModulation:
+    """Chooses table sizes without a look at the maps, for synthesis.
+
+    Outlines grow with the side of an image, not with its area. XCAT's torso of nine
+    classes, rougher than any other map that was counted, has up to 22 distinct
+    neighbourhoods for each column at 256 pixels of 1.33 mm, 34 at half and 35 at a
+    quarter of the resolution; maps of one batch have more than half in common.
+
+    Args:
+      shape: of the label maps, (b, h, w), at the resolution of the image.
+
+    Returns:
+      Tables for the resolutions at which they are worth it. Rougher maps take the dense
+      path: slower, the same values.
+    """
+    b, h, w = shape
+    rows = []
+    for stride in (1, 2, 4, 8):
+        height, width = h // stride, w // stride
+        count = (28 if width > 160 else 40) * width * (b + 1) // 2
+        if min(height, width) >= 64 and count <= LARGEST_SHARE * b * height * width:
+            rows.append((height, count))
+    return TableModulation(tuple(rows))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmrjax.models.neighbourhood_table import table_for_unseen_maps
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.synthesis.params import ModelParams
 from cmrjax.training.state import Variables
@@ -94,7 +95,9 @@ def _generate(
     architecture: GeneratorArchitecture,
 ) -> jax.Array:
     """Maps [b, h, w] uint8 to [b, h, w, c]; one cache for the whole process."""
-    generator = SpadeGenerator(architecture)
+    generator = SpadeGenerator(
+        architecture, modulation=table_for_unseen_maps(label_map.shape)
+    )
     return generator.apply(variables, label_map, latent, train=False)  # type: ignore[return-value]
 
 
