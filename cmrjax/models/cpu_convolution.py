@@ -132,7 +132,7 @@ def strided_input_gradient(
         g,
         blocks,
         (1, 1),
-        ((kh // 2 - 1,) * 2, (kw // 2 - 1,) * 2),
+        ((kh // 2 - 1, kh // 2 - 1), (kw // 2 - 1, kw // 2 - 1)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     rows, columns = to_blocks.shape[1:3]

@@ -177,9 +177,8 @@ def discriminate_pair(
         fake, changed = discriminator.apply(
             variables, label_map, fake_image, train=True, mutable=["spectral"]
         )
-        real = discriminator.apply(
-            {**variables, **changed}, label_map, real_image, train=False
-        )
+        moved = {**variables, **changed}
+        real: Features = discriminator.apply(moved, label_map, real_image, train=False)  # type: ignore[assignment]
         return fake, jax.lax.stop_gradient(real), dict(changed)
     labels = jnp.concatenate([label_map, label_map])
     images = jnp.concatenate([fake_image, real_image])

@@ -95,9 +95,9 @@ def _generate(
     architecture: GeneratorArchitecture,
 ) -> jax.Array:
     """Maps [b, h, w] uint8 to [b, h, w, c]; one cache for the whole process."""
-    generator = SpadeGenerator(
-        architecture, modulation=table_for_unseen_maps(label_map.shape)
-    )
+    b, height, width = label_map.shape
+    modulation = table_for_unseen_maps((b, height, width))
+    generator = SpadeGenerator(architecture, modulation=modulation)
     return generator.apply(variables, label_map, latent, train=False)  # type: ignore[return-value]
 
 
