@@ -4,6 +4,7 @@ Sets the size of the tables of `cmrjax.models.neighbourhood_table`.
 """
 
 from collections.abc import Iterable
+from functools import reduce
 
 import numpy as np
 
@@ -78,8 +79,8 @@ def _codes(label_map: np.ndarray, stride: int) -> np.ndarray:
     labels = np.pad(label_map[::stride, ::stride] + np.uint64(1), 2)
     h, w = labels.shape[0] - 4, labels.shape[1] - 4
     along, across = _MULTIPLIERS
-    rows = np.sum([along[j] * labels[:, j : j + w] for j in range(5)], axis=0)
-    return np.unique(np.sum([across[i] * rows[i : i + h] for i in range(5)], axis=0))
+    rows = reduce(np.add, [along[j] * labels[:, j : j + w] for j in range(5)])
+    return np.unique(reduce(np.add, [across[i] * rows[i : i + h] for i in range(5)]))
 
 
 def _mirrored(label_map: np.ndarray) -> tuple[np.ndarray, ...]:

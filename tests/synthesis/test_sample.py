@@ -89,7 +89,7 @@ class CheapNetwork:
 
     traced = 0
 
-    def __init__(self, architecture):
+    def __init__(self, architecture, *, modulation):
         type(self).traced += 1
 
     def apply(self, variables, label_map, latent, *, train):
