@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 # Elements from which a kernel's rearrangement is worth avoiding (1 MiB in float32).
 LARGE_KERNEL = 2**18
+# Channels from which products win over XLA's own gradient of a kernel.
+SMALLEST_WIDTH = 32
 # Pixels of a strip whose shifted copies stay in a core's second-level cache.
 STRIP_PIXELS = 1024
 
@@ -100,47 +102,50 @@ def input_gradient_by_columns(
             border = ((0, 0), (i, kh - 1 - i), (j, kw - 1 - j), (0, 0))
             total = total + jnp.pad(columns[:, :, :, kw * i + j], border)
     inside = total[:, padding : padding + height, padding : padding + width]
-    return _pad_to(inside, height, width)
-
-
-def strided_input_gradient(
-    g: jax.Array, kernel: jax.Array, padding: int, shape: Sequence[int]
-) -> jax.Array:
-    """Gradient of a stride 2 convolution's input, as a stride 1 convolution.
-
-    The pixels of a 2x2 block of the input become four groups of channels; between them
-    and the output the convolution has stride 1 and half the kernel size. XLA's own way
-    is a convolution of an image with zeros between its pixels, three quarters of whose
-    products are zero.
-
-    Args:
-      g: [b, h', w', c_out], gradient of the output.
-      kernel: [kh, kw, c_in, c_out] with even kh and kw.
-      padding: zeros that the convolution added on each side.
-      shape: of the input, (b, h, w, c_in).
-
-    Returns:
-      [b, h, w, c_in].
-    """
-    kh, kw, c_in, c_out = kernel.shape
-    b, height, width, _ = shape
-    # Kernel of the blocks, turned: [kh/2, kw/2, c_out, 2 2 c_in].
-    blocks = kernel.reshape(kh // 2, 2, kw // 2, 2, c_in, c_out)
-    blocks = blocks[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
-    blocks = blocks.reshape(kh // 2, kw // 2, c_out, 4 * c_in)
-    to_blocks = jax.lax.conv_general_dilated(
-        g,
-        blocks,
-        (1, 1),
-        ((kh // 2 - 1, kh // 2 - 1), (kw // 2 - 1, kw // 2 - 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    rows, columns = to_blocks.shape[1:3]
-    pixels = to_blocks.reshape(b, rows, columns, 2, 2, c_in).transpose(0, 1, 3, 2, 4, 5)
-    pixels = pixels.reshape(b, 2 * rows, 2 * columns, c_in)
-    inside = pixels[:, padding : padding + height, padding : padding + width]
     # Rows that no window reached have no gradient.
     return _pad_to(inside, height, width)
+
+
+def has_blocks(kernel_shape: Sequence[int], stride: int) -> bool:
+    """Whether `to_blocks` takes over: stride 2 and an even kernel."""
+    kh, kw = kernel_shape[:2]
+    return stride == 2 and kh % 2 == kw % 2 == 0
+
+
+def to_blocks(
+    x: jax.Array, kernel: jax.Array, padding: int
+) -> tuple[jax.Array, jax.Array]:
+    """Turns a convolution of stride 2 into one of stride 1 and no padding.
+
+    The pixels of a 2x2 block of the image become four groups of channels; between them
+    and the output the convolution has stride 1 and half the kernel size. XLA's own
+    gradients of a strided convolution run at a quarter of the speed.
+
+    Args:
+      x: [b, h, w, c_in].
+      kernel: [kh, kw, c_in, c_out] with even kh and kw.
+      padding: zeros that the convolution adds on each side.
+
+    Returns:
+      Image [b, (h + 2 padding) // 2, likewise w, 4 c_in] and kernel [kh / 2, kw / 2,
+      4 c_in, c_out].
+    """
+    kh, kw, c_in, c_out = kernel.shape
+    b, h, w, _ = x.shape
+    # No window reaches an odd last row or column.
+    bottom, right = padding - h % 2, padding - w % 2
+    zero = jnp.zeros((), x.dtype)
+    x = jax.lax.pad(
+        x, zero, ((0, 0, 0), (padding, bottom, 0), (padding, right, 0), (0, 0, 0))
+    )
+    rows, columns = x.shape[1] // 2, x.shape[2] // 2
+    blocks = x.reshape(b, rows, 2, columns, 2, c_in).transpose(0, 1, 3, 2, 4, 5)
+    kernels = kernel.reshape(kh // 2, 2, kw // 2, 2, c_in, c_out)
+    kernels = kernels.transpose(0, 2, 1, 3, 4, 5)
+    return (
+        blocks.reshape(b, rows, columns, 4 * c_in),
+        kernels.reshape(kh // 2, kw // 2, 4 * c_in, c_out),
+    )
 
 
 def kernel_gradient(
@@ -157,14 +162,12 @@ def kernel_gradient(
     Returns:
       [kh, kw, c_in, c_out], or None where XLA's own way is to be taken.
     """
-    kh, kw, c_in, c_out = kernel_shape
+    _, _, c_in, c_out = kernel_shape
     b, h, w, _ = g.shape
     same_size = x.shape[1:3] == (h, w)
-    if kh == kw == 1 and padding == 0:
-        return (x.reshape(-1, c_in).T @ g.reshape(-1, c_out)).reshape(kernel_shape)
     if c_out == 1:
         return _by_shifted_gradient(x, g, kernel_shape, padding)
-    if c_in < 64:
+    if c_in < SMALLEST_WIDTH:
         return None
     rows = strip_rows(b, h, w)
     if same_size and rows < h and c_in >= c_out // 2:
@@ -209,6 +212,31 @@ def kernel_gradient_by_taps(
         for shifted in _shifts(_pad(x, padding), kh, kw)
     ]
     return jnp.stack(taps).reshape(kernel_shape).astype(x.dtype)
+
+
+def sum_of_pixels(x: jax.Array) -> jax.Array:
+    """Sums over all axes but the last, as a product with ones.
+
+    Inside of a larger program XLA sums by a tree of windows, ten times slower.
+
+    Args:
+      x: [..., c].
+
+    Returns:
+      [c] float32 (float64 where `x` is).
+    """
+    c = x.shape[-1]
+    n = x.size // c
+    parts = max(parts for parts in range(1, min(n, 256) + 1) if n % parts == 0)
+    strips = x.reshape(parts, n // parts, c)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    sums = jax.lax.dot_general(
+        jnp.ones((parts, n // parts), x.dtype),
+        strips,
+        (((1,), (1,)), ((0,), (0,))),
+        preferred_element_type=dtype,
+    )
+    return jnp.sum(sums, axis=0)
 
 
 def _by_shifted_gradient(

@@ -13,6 +13,7 @@ The table is made on the device, by sorting: less than a hundredth of a training
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import flax.struct
 import jax
@@ -20,12 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from cmrjax.models.convolution import add_bias
+from cmrjax.models.cpu_bfloat16 import matmul
 from cmrjax.models.spade import DenseModulation, ModulationWeights
 
 SIDE = 5  # two 3x3 convolutions
 CELLS = SIDE * SIDE
 # Rows over pixels, above which a table saves no time (docs/performance.md).
 LARGEST_SHARE = 0.7
+# Far below any value of the first convolution: the ReLU makes it a zero.
+OUTSIDE = -1e30
 # For each inner position of a 5x5 neighbourhood, the cells its 3x3 window covers.
 WINDOWS = np.array(
     [
@@ -46,6 +51,8 @@ class NeighbourhoodTable:
       label_map: [b, h, w], the labels themselves, for the dense path.
       patches: [g, rows, 25] uint8, one neighbourhood per row; `num_classes` stands for
         "outside the image". Rows beyond the distinct ones are all outside.
+      windows: [g * rows * 9, 9 k + 2] the 3x3 windows inside each neighbourhood, as the
+        first convolution's input (see `_one_hot_windows`).
       index: [g, b / g * h * w] int32, the row of each pixel.
       fits: bool scalar, whether every group fits into its table.
       num_classes: k.
@@ -53,13 +60,19 @@ class NeighbourhoodTable:
 
     label_map: jax.Array
     patches: jax.Array
+    windows: jax.Array
     index: jax.Array
     fits: jax.Array
     num_classes: int = flax.struct.field(pytree_node=False)
 
 
 def build_table(
-    label_map: jax.Array, *, num_classes: int, rows: int, groups: int = 1
+    label_map: jax.Array,
+    *,
+    num_classes: int,
+    rows: int,
+    groups: int = 1,
+    dtype: DTypeLike = jnp.float32,
 ) -> NeighbourhoodTable:
     """Finds the distinct 5x5 neighbourhoods of each group of maps.
 
@@ -71,6 +84,7 @@ def build_table(
       num_classes: k.
       rows: capacity of a table.
       groups: number of tables, a divisor of b.
+      dtype: of `windows`.
 
     Returns:
       The tables; `fits` is False where a group has more neighbourhoods than rows.
@@ -107,9 +121,11 @@ def build_table(
         return jnp.where(used[:, None], cells[first], empty)
 
     stacked = jnp.stack(cells, axis=-1)
+    patches = jax.vmap(list_patches)(stacked, position, rank)
     return NeighbourhoodTable(
         label_map=label_map,
-        patches=jax.vmap(list_patches)(stacked, position, rank),
+        patches=patches,
+        windows=_one_hot_windows(patches, num_classes, dtype),
         index=jnp.minimum(jax.vmap(number_pixels)(position, rank), rows - 1),
         fits=jnp.all(rank[:, -1] < rows),
         num_classes=num_classes,
@@ -128,89 +144,103 @@ def _pack(cells: list[jax.Array], *, base: int) -> list[jax.Array]:
     return words
 
 
-def _modulate_rows(
-    patches: jax.Array, num_classes: int, weights: ModulationWeights, dtype: DTypeLike
+def _one_hot_windows(
+    patches: jax.Array, num_classes: int, dtype: DTypeLike
 ) -> jax.Array:
-    """Gamma and beta of each neighbourhood, [g, rows, 2 c]."""
-    g, rows, _ = patches.shape
+    """The nine 3x3 windows of each neighbourhood, [g * rows * 9, 9 k + 2].
+
+    The last two columns meet the bias, and OUTSIDE where the window's centre is outside
+    of the image: the second convolution pads its input, not the labels, with zeros.
+    """
+    windows = patches[:, :, WINDOWS].reshape(-1, 9)
+    cells = jax.nn.one_hot(windows, num_classes, dtype=dtype)
+    cells = cells.reshape(-1, 9 * num_classes)
+    is_outside = (windows[:, 4:5] == num_classes).astype(dtype)
+    columns = [cells, jnp.ones_like(is_outside), is_outside]
+    return jnp.concatenate(columns, axis=-1)
+
+
+def _modulate_rows(
+    windows: jax.Array, weights: ModulationWeights
+) -> tuple[jax.Array, jax.Array]:
+    """Gamma and beta of each neighbourhood, both [g * rows, c], dtype of `windows`."""
+    dtype = windows.dtype
     hidden_features = weights.shared_kernel.shape[-1]
-    onehot = jax.nn.one_hot(patches, num_classes, dtype=dtype)
-    windows = onehot[:, :, WINDOWS].reshape(g * rows * 9, 9 * num_classes)
-    kernel = weights.shared_kernel.astype(dtype).reshape(-1, hidden_features)
-    hidden = windows @ kernel + weights.shared_bias.astype(dtype)[None]
-    hidden = jax.nn.relu(hidden).reshape(g, rows, 9, hidden_features)
-    # The second convolution pads its input, not the labels, with zeros.
-    centres = patches[:, :, WINDOWS[:, 4]]
-    inside = (centres != num_classes)[..., None]
-    hidden = jnp.where(inside, hidden, 0).reshape(g * rows, 9 * hidden_features)
+    kernel = jnp.concatenate(
+        [
+            weights.shared_kernel.reshape(-1, hidden_features),
+            weights.shared_bias[None],
+            jnp.full((1, hidden_features), OUTSIDE),
+        ]
+    )
+    hidden = jax.nn.relu(matmul(windows, kernel.astype(dtype)))
     kernels = jnp.concatenate([weights.gamma_kernel, weights.beta_kernel], axis=-1)
-    bias = jnp.concatenate([weights.gamma_bias, weights.beta_bias]).astype(dtype)
+    bias = jnp.concatenate([weights.gamma_bias, weights.beta_bias])
     kernels = kernels.astype(dtype).reshape(9 * hidden_features, -1)
-    return (hidden @ kernels + bias[None]).reshape(g, rows, -1)
+    both = matmul(hidden.reshape(-1, 9 * hidden_features), kernels)
+    return tuple(jnp.split(add_bias(both, bias), 2, axis=-1))  # type: ignore[return-value]
 
 
-def _through_table(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
-    values = _modulate_rows(table.patches, table.num_classes, weights, dtype)
-    both = jax.vmap(lambda rows, index: rows[index])(values, table.index)
-    return both.reshape(*table.label_map.shape, -1)
+def _through_table(table: NeighbourhoodTable, weights: ModulationWeights):
+    groups, rows, _ = table.patches.shape
+
+    def at_pixels(values: jax.Array) -> jax.Array:
+        values = values.reshape(groups, rows, -1)
+        gathered = jax.vmap(lambda rows, index: rows[index])(values, table.index)
+        return gathered.reshape(*table.label_map.shape, -1)
+
+    gamma, beta = _modulate_rows(table.windows, weights)
+    return at_pixels(gamma), at_pixels(beta)
 
 
-def _through_convolutions(table: NeighbourhoodTable, weights: ModulationWeights, dtype):
+def _through_convolutions(table: NeighbourhoodTable, weights: ModulationWeights):
     dense = DenseModulation()
+    dtype = table.windows.dtype
     context = dense.prepare(table.label_map, num_classes=table.num_classes, dtype=dtype)
-    return jnp.concatenate(dense(context, weights), axis=-1)
+    return dense(context, weights)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Modulate:
+@jax.custom_vjp
+def _modulate(
+    table: NeighbourhoodTable, weights: ModulationWeights
+) -> tuple[jax.Array, jax.Array]:
     """Chooses the path; its gradient recomputes the path that was taken.
 
     Without the custom gradient both branches would leave their intermediate arrays.
     """
-
-    dtype: DTypeLike
-
-    def __call__(self, table: NeighbourhoodTable, weights: ModulationWeights):
-        @jax.custom_vjp
-        def modulate(table, weights):
-            return self._value(table, weights)
-
-        def forward(table, weights):
-            return self._value(table, weights), (table, weights)
-
-        def backward(residuals, g):
-            table, weights = residuals
-
-            def gradient(path):
-                _, vjp = jax.vjp(lambda w: path(table, w, self.dtype), weights)
-                return vjp(g)[0]
-
-            gradients = jax.lax.cond(
-                table.fits,
-                lambda: gradient(_through_table),
-                lambda: gradient(_through_convolutions),
-            )
-            return _no_gradient(table), gradients
-
-        modulate.defvjp(forward, backward)
-        return modulate(table, weights)
-
-    def _value(self, table: NeighbourhoodTable, weights: ModulationWeights):
-        return jax.lax.cond(
-            table.fits,
-            lambda: _through_table(table, weights, self.dtype),
-            lambda: _through_convolutions(table, weights, self.dtype),
-        )
+    return jax.lax.cond(
+        table.fits,
+        lambda: _through_table(table, weights),
+        lambda: _through_convolutions(table, weights),
+    )
 
 
-def _no_gradient(table: NeighbourhoodTable) -> NeighbourhoodTable:
-    return jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), table)
+def _modulate_fwd(table: NeighbourhoodTable, weights: ModulationWeights):
+    return _modulate(table, weights), (table, weights)
 
 
-@flax.struct.dataclass
-class _TableContext:
-    table: NeighbourhoodTable
-    dtype: DTypeLike = flax.struct.field(pytree_node=False)
+def _modulate_bwd(residuals: tuple[NeighbourhoodTable, ModulationWeights], g: tuple):
+    table, weights = residuals
+
+    def gradient(path: Callable) -> ModulationWeights:
+        _, vjp = jax.vjp(lambda weights: path(table, weights), weights)
+        return vjp(g)[0]
+
+    gradients = jax.lax.cond(
+        table.fits,
+        lambda: gradient(_through_table),
+        lambda: gradient(_through_convolutions),
+    )
+    return jax.tree.map(_no_gradient, table), gradients
+
+
+_modulate.defvjp(_modulate_fwd, _modulate_bwd)
+
+
+def _no_gradient(x: jax.Array) -> np.ndarray | jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return jnp.zeros_like(x)
+    return np.zeros(x.shape, jax.dtypes.float0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,26 +258,24 @@ class TableModulation:
 
     def prepare(
         self, label_map: jax.Array, *, num_classes: int, dtype: DTypeLike
-    ) -> "_TableContext | jax.Array":
+    ) -> NeighbourhoodTable | jax.Array:
         """Returns the table, or the one-hot map of the dense path."""
         rows = dict(self.rows).get(label_map.shape[1])
         if rows is None:
             dense = DenseModulation()
             return dense.prepare(label_map, num_classes=num_classes, dtype=dtype)
         groups = math.gcd(self.groups, label_map.shape[0])
-        table = build_table(
-            label_map, num_classes=num_classes, rows=rows, groups=groups
+        return build_table(
+            label_map, num_classes=num_classes, rows=rows, groups=groups, dtype=dtype
         )
-        return _TableContext(table, dtype)
 
     def __call__(
-        self, context: "_TableContext | jax.Array", weights: ModulationWeights
+        self, context: NeighbourhoodTable | jax.Array, weights: ModulationWeights
     ) -> tuple[jax.Array, jax.Array]:
         """Returns gamma and beta, both [b, h, w, c]."""
-        if not isinstance(context, _TableContext):
-            return DenseModulation()(context, weights)
-        both = _Modulate(context.dtype)(context.table, weights)
-        return tuple(jnp.split(both, 2, axis=-1))  # type: ignore[return-value]
+        if isinstance(context, NeighbourhoodTable):
+            return _modulate(context, weights)
+        return DenseModulation()(context, weights)
 
 
 def table_for_unseen_maps(shape: tuple[int, int, int]) -> TableModulation:

@@ -189,8 +189,9 @@ class SpadeResidualBlock(nn.Module):
             name=name,
         )
 
+    # `train` may be positional: that is how rematerialisation knows it to be static.
     @nn.compact
-    def __call__(self, x: jax.Array, context: Any, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, context: Any, train: bool) -> jax.Array:
         """Maps [b, h, w, c_in] to [b, h, w, c_out]."""
         middle = min(x.shape[-1], self.features)
         shortcut = x

@@ -84,11 +84,14 @@ class SpadeGenerator(nn.Module):
       architecture: shapes and equations.
       modulation: how SPADE's gamma and beta are computed.
       dtype: of activations; parameters, statistics and the output are float32.
+      rematerialise: compute the inside of each block again in the backward pass
+        instead of keeping it: less memory, more time, the same values.
     """
 
     architecture: GeneratorArchitecture
     modulation: Modulation = DenseModulation()
     dtype: DTypeLike = jnp.float32
+    rematerialise: bool = False
 
     @nn.compact
     def __call__(
@@ -117,14 +120,18 @@ class SpadeGenerator(nn.Module):
         nf = arch.base_features
         x = self._seed(label_map, latent)
 
+        block_class: Any = SpadeResidualBlock
+        if self.rematerialise:
+            block_class = nn.remat(SpadeResidualBlock, static_argnums=(3,))
+
         def block(name: str, features: int, x: jax.Array) -> jax.Array:
-            return SpadeResidualBlock(
+            return block_class(
                 features,
                 arch.num_classes,
                 modulation=self.modulation,
                 paper_equation=arch.paper_equation,
                 name=name,
-            )(x, pyramid.context(x.shape[1]), train=train)
+            )(x, pyramid.context(x.shape[1]), train)
 
         x = block("head_0", 16 * nf, x)
         x = block("G_middle_0", 16 * nf, upsample_nearest(x))

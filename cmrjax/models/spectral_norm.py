@@ -14,6 +14,7 @@ from cmrjax.models import cpu_convolution
 from cmrjax.models.convolution import (
     ConvWeights,
     Initializer,
+    add_bias,
     convolve,
     fan_in_uniform,
 )
@@ -21,6 +22,7 @@ from cmrjax.models.convolution import (
 EPSILON = 1e-12
 INITIAL_ITERATIONS = 10
 COLLECTION = "spectral"
+_FOLDED = "folded"  # in place of u and v where the kernel is divided already
 
 
 # Full float32 also where a GPU would round to TF32: sigma scales the whole layer.
@@ -55,6 +57,32 @@ def spectral_sigma(kernel: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
     """Returns the signed estimate u^T W v of the largest singular value, a scalar."""
     matrix = kernel.reshape(-1, kernel.shape[-1])
     return _matmul(_matmul(v.reshape(-1), matrix), u)
+
+
+def fold_spectral_norm(variables: dict) -> dict:
+    """Divides each kernel by its sigma once, for many evaluations.
+
+    Args:
+      variables: of a network, with the collections "params" and "spectral".
+
+    Returns:
+      The same for `train=False` and for nothing else: "spectral" holds a mark instead
+      of u and v.
+    """
+
+    def fold(params: dict, spectral: dict) -> tuple[dict, dict]:
+        if "u" in spectral:
+            kernel = params["kernel"]
+            sigma = spectral_sigma(kernel, spectral["u"], spectral["v"])
+            return {**params, "kernel": kernel / sigma}, {_FOLDED: jnp.zeros(())}
+        folded = {name: fold(params[name], spectral[name]) for name in spectral}
+        return (
+            {**params, **{name: new for name, (new, _) in folded.items()}},
+            {name: mark for name, (_, mark) in folded.items()},
+        )
+
+    params, spectral = fold(variables["params"], variables[COLLECTION])
+    return {**variables, "params": params, COLLECTION: spectral}
 
 
 class SpectralNormConv(nn.Module):
@@ -94,19 +122,21 @@ class SpectralNormConv(nn.Module):
         )
         nn.share_scope(self, weights)
         kernel, bias = weights()
+        size = {"stride": self.stride, "padding": self.padding}
+        if not train and self.has_variable(COLLECTION, _FOLDED):
+            return convolve(x, kernel, bias, **size)
         u, v = self._vectors(kernel)
         if train and not self.is_initializing():
             fixed = jax.lax.stop_gradient(kernel)
             u.value, v.value = power_iteration(fixed, u.value)
         sigma = spectral_sigma(kernel, u.value, v.value)
-        size = {"stride": self.stride, "padding": self.padding}
         num_pixels = x.size // x.shape[-1] // self.stride**2
         large = cpu_convolution.is_large(kernel.shape)
         if not large or num_pixels * self.features >= kernel.size:
             return convolve(x, kernel / sigma, bias, **size)
         # (W / sigma) * x = (W * x) / sigma: the image is smaller than the kernel.
         y = convolve(x, kernel, None, **size) / sigma.astype(x.dtype)
-        return y if bias is None else y + bias.astype(x.dtype)[None, None, None, :]
+        return y if bias is None else add_bias(y, bias)
 
     def _vectors(self, kernel: jax.Array) -> tuple[nn.Variable, nn.Variable]:
         if not self.is_initializing():

@@ -1,15 +1,22 @@
 """The public `synthesize`: label maps in, images out."""
 
 import functools
+import weakref
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cmrjax.models.neighbourhood_table import table_for_unseen_maps
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.spectral_norm import fold_spectral_norm
 from cmrjax.synthesis.params import ModelParams
 from cmrjax.training.state import Variables
+
+DTYPES = ("float32", "bfloat16")
+# By id of the parameters and dtype; gone with the parameters.
+_READY: dict[tuple[int, str], Variables] = {}
 
 
 def synthesize(
@@ -18,6 +25,7 @@ def synthesize(
     *,
     batch_size: int = 8,
     key: jax.Array | None = None,
+    dtype: str = "float32",
 ) -> np.ndarray:
     """Generates an image for each label map.
 
@@ -39,6 +47,8 @@ def synthesize(
         two.
       key: only for models with a latent z: one key, and all slices share one z, as the
         slices of a volume should; or keys [b], one for each slice.
+      dtype: of activations, "float32" or "bfloat16". bfloat16 is faster on processors
+        that have it and rounds to about 1 % of the image's range.
 
     Returns:
       Images float32 in [-1, 1], with the shape of `labels`. For a network with more
@@ -52,21 +62,41 @@ def synthesize(
     label_maps, single = _check_labels(labels, params)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {DTYPES}")
     architecture = params.description.architecture
     padded, box = _pad(label_maps, architecture.size_multiple)
     latent = _draw_latent(key, padded.shape, params)
     images = np.empty((*label_maps.shape, architecture.out_channels), np.float32)
+    variables = _ready_variables(params, dtype)
     for start, stop, bucket in plan_batches(len(padded), batch_size):
         made = _generate(
-            params.variables,
+            variables,
             _fill(padded[start:stop], bucket),
             None if latent is None else _fill(latent[start:stop], bucket),
             architecture=architecture,
+            dtype=dtype,
         )
         images[start:stop] = np.asarray(made)[: stop - start, *box]
     if architecture.out_channels == 1:
         images = images[..., 0]
     return images[0] if single else images
+
+
+def _ready_variables(params: ModelParams, dtype: str) -> Variables:
+    """What evaluations need of the variables, made once for each `params`."""
+    key = (id(params), dtype)
+    if key not in _READY:
+        _READY[key] = _make_ready(params.variables, dtype=dtype)
+        weakref.finalize(params, _READY.pop, key, None)
+    return _READY[key]
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _make_ready(variables: Variables, *, dtype: str) -> Variables:
+    ready = fold_spectral_norm(variables)
+    cast = jax.tree.map(lambda x: x.astype(dtype), ready["params"])
+    return {**ready, "params": cast}
 
 
 def plan_batches(count: int, batch_size: int) -> list[tuple[int, int, int]]:
@@ -86,18 +116,21 @@ def plan_batches(count: int, batch_size: int) -> list[tuple[int, int, int]]:
     return [(a, b, 1 << (b - a - 1).bit_length()) for a, b in spans]
 
 
-@functools.partial(jax.jit, static_argnames="architecture")
+@functools.partial(jax.jit, static_argnames=("architecture", "dtype"))
 def _generate(
     variables: Variables,
     label_map: jax.Array,
     latent: jax.Array | None,
     *,
     architecture: GeneratorArchitecture,
+    dtype: str,
 ) -> jax.Array:
     """Maps [b, h, w] uint8 to [b, h, w, c]; one cache for the whole process."""
     b, height, width = label_map.shape
     modulation = table_for_unseen_maps((b, height, width))
-    generator = SpadeGenerator(architecture, modulation=modulation)
+    generator = SpadeGenerator(
+        architecture, modulation=modulation, dtype=jnp.dtype(dtype)
+    )
     return generator.apply(variables, label_map, latent, train=False)  # type: ignore[return-value]
 
 

@@ -1,82 +1,27 @@
 """One update of G and one of D (SPEC 5, optimisation)."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from cmrjax.losses.adversarial import (
-    Reduction,
-    hinge_fake,
-    hinge_generator,
-    hinge_real,
-)
-from cmrjax.losses.feature_matching import feature_matching_loss
-from cmrjax.losses.perceptual import (
-    PAPER_LAYER_WEIGHTS,
-    REFERENCE_LAYER_WEIGHTS,
-    perceptual_loss,
-)
-from cmrjax.models.discriminator import (
-    Features,
-    MultiscaleDiscriminator,
-    discriminate_pair,
-)
+from cmrjax.models.discriminator import MultiscaleDiscriminator, discriminate_pair
 from cmrjax.models.spade_generator import SpadeGenerator
-from cmrjax.models.vgg19 import vgg19_features
+from cmrjax.training.gan_objective import GanObjective, Terms
 from cmrjax.training.state import GanState, Variables
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
-PERCEPTUAL_LAYERS = {"reference": REFERENCE_LAYER_WEIGHTS, "paper": PAPER_LAYER_WEIGHTS}
-
-
-@dataclasses.dataclass(frozen=True)
-class GanObjective:
-    """Weights and variants of the loss and of the update.
-
-    Attributes:
-      feature_matching_weight: lambda of feature matching.
-      perceptual_weight: lambda of the perceptual loss.
-      perceptual_layers: weights of relu1_1 .. relu5_1: "reference" (1/32 .. 1) or
-        "paper" (all 1).
-      reduction: over the scales of D; "mean" [R] or "sum" [P].
-      generator_passes: 2: D's update sees images of the updated G (reference); 1: both
-        updates share one pass of G, which is faster.
-
-    Raises:
-      ValueError: another value of generator_passes or perceptual_layers.
-    """
-
-    feature_matching_weight: float = 10.0
-    perceptual_weight: float = 10.0
-    perceptual_layers: str = "reference"
-    reduction: Reduction = "mean"
-    generator_passes: int = 2
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        if self.generator_passes not in (1, 2):
-            raise ValueError(
-                f"generator_passes is {self.generator_passes}; expected 1 or 2"
-            )
-        if self.perceptual_layers not in PERCEPTUAL_LAYERS:
-            raise ValueError(
-                f"perceptual_layers is {self.perceptual_layers!r}; expected one of "
-                f"{sorted(PERCEPTUAL_LAYERS)}"
-            )
-
-
-def logits(features: Features) -> list[jax.Array]:
-    """Returns the logits [b, h, w, 1] of each scale of D's output."""
-    return [scale[-1] for scale in features]
 
 
 @dataclasses.dataclass(frozen=True)
 class GanStep:
     """The update of G, then of D, on one batch; a pure function to be compiled.
+
+    With `objective.generator_passes` 1 both are of the networks as they stand before.
 
     Padded pixels of the fake are replaced by those of the real image: they carry no
     gradient, and both discriminators and VGG19 see the same there, so that patches of
@@ -112,35 +57,88 @@ class GanStep:
           (state after the update, float32 scalars by name).
         """
         g_key, d_key = jax.random.split(jax.random.fold_in(key, state.step))
-        (_, (g_metrics, fake, g_changed, d_changed)), g_grads = jax.value_and_grad(
+        if self.objective.generator_passes == 1:
+            return self._update_together(state, vgg, batch, g_key)
+        (_, (g_metrics, g_changed, d_changed)), g_grads = jax.value_and_grad(
             self._g_loss, has_aux=True
         )(state.g_variables["params"], state, vgg, batch, g_key)
-        g_params, g_opt_state = _update(
-            self.g_optimizer, g_grads, state.g_opt_state, state.g_variables["params"]
-        )
-        g_variables = {**state.g_variables, **g_changed, "params": g_params}
+        state, g_norm = self._update_g(state, g_grads, g_changed)
+        fake, g_changed = self._generate(state.g_variables, batch, d_key)
         d_variables = {**state.d_variables, **d_changed}
-        if self.objective.generator_passes == 2:
-            fake, g_changed = self._generate(g_variables, batch, d_key)
-            g_variables = {**g_variables, **g_changed}
         (_, (d_metrics, d_changed)), d_grads = jax.value_and_grad(
             self._d_loss, has_aux=True
         )(d_variables["params"], d_variables, batch, jax.lax.stop_gradient(fake))
-        d_params, d_opt_state = _update(
-            self.d_optimizer, d_grads, state.d_opt_state, d_variables["params"]
+        state, d_norm = self._update_d(state, d_grads, d_changed)
+        state = dataclasses.replace(
+            state, step=state.step + 1, g_variables={**state.g_variables, **g_changed}
         )
-        new_state = GanState(
-            step=state.step + 1,
-            g_variables=g_variables,
-            d_variables={**d_variables, **d_changed, "params": d_params},
-            g_opt_state=g_opt_state,
-            d_opt_state=d_opt_state,
+        return state, {**g_metrics, **d_metrics, **g_norm, **d_norm}
+
+    def _update_together(
+        self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
+    ) -> tuple[GanState, Metrics]:
+        """Both updates from one forward of G and of D, as they stand before."""
+        labels, real = batch["label_map"], batch["image"]
+
+        def generate(params: Any) -> tuple[jax.Array, dict]:
+            variables = {**state.g_variables, "params": params}
+            return self._generate(variables, batch, key)
+
+        def judge_fake(params: Any, fake: jax.Array) -> tuple[Any, dict]:
+            variables = {**state.d_variables, "params": params}
+            features, changed = self.discriminator.apply(
+                variables, labels, fake, train=True, mutable=["spectral"]
+            )
+            return features, dict(changed)
+
+        def judge_real(params: Any) -> Any:
+            variables = {**state.d_variables, **d_changed, "params": params}
+            return self.discriminator.apply(variables, labels, real, train=False)
+
+        g_params, d_params = state.g_variables["params"], state.d_variables["params"]
+        fake, from_fake, g_changed = jax.vjp(generate, g_params, has_aux=True)
+        fake_features, from_judged, d_changed = jax.vjp(
+            judge_fake, d_params, fake, has_aux=True
         )
-        norms = {
-            "g_grad_norm": optax.tree.norm(g_grads),
-            "d_grad_norm": optax.tree.norm(d_grads),
-        }
-        return new_state, {**g_metrics, **d_metrics, **norms}
+        real_features, from_real = jax.vjp(judge_real, d_params)
+
+        gradient = functools.partial(jax.value_and_grad, has_aux=True)
+        (g_loss, g_terms), to_features = gradient(self.objective.judged)(
+            fake_features, real_features
+        )
+        (perceived, more), to_fake = gradient(self._perceived)(fake, vgg, real)
+        (g_grads,) = from_fake(to_fake + from_judged(to_features)[1])
+        (_, d_metrics), to_both = gradient(self.objective.told_apart, argnums=(0, 1))(
+            fake_features, real_features
+        )
+        d_grads = jax.tree.map(
+            jnp.add, from_judged(to_both[0])[0], from_real(to_both[1])[0]
+        )
+        state, g_norm = self._update_g(state, g_grads, g_changed)
+        state, d_norm = self._update_d(state, d_grads, d_changed)
+        g_metrics = {**g_terms, **more, "g_loss": g_loss + perceived}
+        state = dataclasses.replace(state, step=state.step + 1)
+        return state, {**g_metrics, **d_metrics, **g_norm, **d_norm}
+
+    def _update_g(
+        self, state: GanState, grads: Any, changed: Variables
+    ) -> tuple[GanState, Metrics]:
+        params, opt_state = _update(
+            self.g_optimizer, grads, state.g_opt_state, state.g_variables["params"]
+        )
+        variables = {**state.g_variables, **changed, "params": params}
+        state = dataclasses.replace(state, g_variables=variables, g_opt_state=opt_state)
+        return state, {"g_grad_norm": _norm(grads)}
+
+    def _update_d(
+        self, state: GanState, grads: Any, changed: Variables
+    ) -> tuple[GanState, Metrics]:
+        params, opt_state = _update(
+            self.d_optimizer, grads, state.d_opt_state, state.d_variables["params"]
+        )
+        variables = {**state.d_variables, **changed, "params": params}
+        state = dataclasses.replace(state, d_variables=variables, d_opt_state=opt_state)
+        return state, {"d_grad_norm": _norm(grads)}
 
     def _generate(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple:
         """Returns fakes with the real padding, and G's changed state."""
@@ -159,7 +157,6 @@ class GanStep:
     def _g_loss(
         self, params: Any, state: GanState, vgg: Any, batch: Batch, key: jax.Array
     ) -> tuple:
-        objective = self.objective
         variables = {**state.g_variables, "params": params}
         fake, g_changed = self._generate(variables, batch, key)
         fake_features, real_features, d_changed = discriminate_pair(
@@ -170,28 +167,23 @@ class GanStep:
             batch["image"],
             real_gradient=False,
         )
-        terms = {
-            "g_loss_adversarial": hinge_generator(
-                logits(fake_features), reduction=objective.reduction
-            ),
-            "g_loss_feature_matching": objective.feature_matching_weight
-            * feature_matching_loss(
-                fake_features, real_features, reduction=objective.reduction
-            ),
-        }
-        if vgg is not None:
-            terms["g_loss_perceptual"] = objective.perceptual_weight * perceptual_loss(
-                vgg19_features(vgg, fake),
-                vgg19_features(vgg, batch["image"]),
-                layer_weights=PERCEPTUAL_LAYERS[objective.perceptual_layers],
-            )
-        total = sum(terms.values(), jnp.float32(0.0))
-        return total, ({**terms, "g_loss": total}, fake, g_changed, d_changed)
+        loss, terms = self.objective.judged(fake_features, real_features)
+        perceived, more = self._perceived(fake, vgg, batch["image"])
+        total = loss + perceived
+        return total, ({**terms, **more, "g_loss": total}, g_changed, d_changed)
+
+    def _perceived(
+        self, fake: jax.Array, vgg: Any, real: jax.Array
+    ) -> tuple[jax.Array, Terms]:
+        """The perceptual loss, in the dtype of the networks."""
+        if vgg is None:
+            return jnp.float32(0.0), {}
+        dtype = self.generator.dtype
+        return self.objective.perceived(vgg, fake.astype(dtype), real.astype(dtype))
 
     def _d_loss(
         self, params: Any, variables: Variables, batch: Batch, fake: jax.Array
     ) -> tuple:
-        reduction = self.objective.reduction
         fake_features, real_features, changed = discriminate_pair(
             self.discriminator,
             {**variables, "params": params},
@@ -200,15 +192,8 @@ class GanStep:
             batch["image"],
             real_gradient=True,
         )
-        fake_logits, real_logits = logits(fake_features), logits(real_features)
-        terms = {
-            "d_loss_fake": hinge_fake(fake_logits, reduction=reduction),
-            "d_loss_real": hinge_real(real_logits, reduction=reduction),
-            "d_accuracy_fake": _share([x < 0 for x in fake_logits]),
-            "d_accuracy_real": _share([x > 0 for x in real_logits]),
-        }
-        total = terms["d_loss_fake"] + terms["d_loss_real"]
-        return total, ({**terms, "d_loss": total}, changed)
+        total, terms = self.objective.told_apart(fake_features, real_features)
+        return total, (terms, changed)
 
 
 def _update(
@@ -218,6 +203,8 @@ def _update(
     return optax.apply_updates(params, updates), opt_state
 
 
-def _share(decisions: list[jax.Array]) -> jax.Array:
-    """Mean over scales of the share of patches decided right."""
-    return jnp.mean(jnp.stack([jnp.mean(x.astype(jnp.float32)) for x in decisions]))
+def _norm(grads: Any) -> jax.Array:
+    """The Euclidean norm. A product reads each gradient once and writes nothing."""
+    flat = [x.astype(jnp.float32).reshape(-1) for x in jax.tree.leaves(grads)]
+    squares = [jnp.vdot(x, x, precision=jax.lax.Precision.HIGHEST) for x in flat]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares)))

@@ -10,7 +10,8 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
-from cmrjax.training.gan_step import GanObjective, GanStep
+from cmrjax.training.gan_objective import GanObjective
+from cmrjax.training.gan_step import GanStep
 from cmrjax.training.sharding import DataParallel
 from cmrjax.training.state import GanState, init_state
 

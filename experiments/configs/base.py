@@ -32,6 +32,7 @@ def get_config() -> Config:
     config.model.modulation = "table"  # exact and fast; "dense": as the reference
     config.model.num_scales = 2  # discriminators
     config.model.dtype = "float32"  # of activations: float32 or bfloat16
+    config.model.rematerialise = False  # True: less memory, more time, same values
 
     config.loss = ConfigDict()
     config.loss.feature_matching_weight = 10.0

@@ -41,14 +41,15 @@ CASES = [
 # Index in CASES: functions of cpu_convolution that it must reach.
 PATHS = {
     0: (),
-    1: ("strided_input_gradient",),
+    1: ("to_blocks",),
     4: ("_by_strips",),
     5: ("kernel_gradient_by_taps",),
     8: ("_by_shifted_gradient",),
     9: ("forward_by_columns", "input_gradient_by_columns"),
     10: ("input_gradient_by_columns",),
     11: ("_by_strips",),
-    12: ("strided_input_gradient",),
+    7: ("to_blocks", "kernel_gradient_by_taps"),
+    12: ("to_blocks", "input_gradient_by_columns"),
 }
 
 
@@ -168,6 +169,23 @@ def test_strips_divide_the_rows_and_stay_small():
     assert cpu_convolution.strip_rows(8, 256, 256) == 1
     assert cpu_convolution.strip_rows(1, 33, 33) == 11
     assert cpu_convolution.strip_rows(2, 8, 8) == 8
+
+
+def test_the_sum_of_pixels_is_as_exact_as_numpys():
+    x = np.random.default_rng(0).uniform(size=(3, 64, 50, 7)).astype(np.float32)
+    expected = x.sum(axis=(0, 1, 2), dtype=np.float64)
+    result = cpu_convolution.sum_of_pixels(jnp.asarray(x))
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_gradient_of_upsampling_sums_each_block():
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    g = np.random.default_rng(1).normal(size=(2, 6, 10, 4)).astype(np.float32)
+    y, pullback = jax.vjp(upsample_nearest, jnp.asarray(x))
+    np.testing.assert_array_equal(y, x.repeat(2, axis=1).repeat(2, axis=2))
+    expected = g.reshape(2, 3, 2, 5, 2, 4).sum(axis=(2, 4))
+    result = pullback(jnp.asarray(g))[0]
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_under_vmap_is_the_gradient_of_each():

@@ -148,7 +148,7 @@ def test_a_batch_that_cannot_be_cut_has_fewer_tables():
         jnp.asarray(_noise(9)[:, :, :16]), num_classes=9, dtype=jnp.float32
     )
     assert not isinstance(context, jax.Array)
-    assert context.table.patches.shape[0] == 2
+    assert context.patches.shape[0] == 2
 
 
 def test_rows_are_the_distinct_neighbourhoods_and_the_index_finds_them():

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -128,6 +129,35 @@ def test_half_precision_stays_close_and_gives_float32(plain):
     exact = forward(generator, variables, labels)
     error = numpy_layers.relative_error(image, exact)
     assert 0 < error < 0.1
+
+
+def test_rematerialisation_changes_no_value():
+    """Image, state and gradients."""
+    labels = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 32, 32)))
+    arch = GeneratorArchitecture(3, base_features=1)
+    variables = draw_variables(SpadeGenerator(arch).init, labels, train=False)
+
+    def compute(generator):
+        def loss(params):
+            image, changed = generator.apply(
+                {**variables, "params": params},
+                labels,
+                train=True,
+                mutable=["batch_stats", "spectral"],
+            )
+            return jnp.sum(image**2), changed
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+
+    values = [
+        compute(SpadeGenerator(arch, rematerialise=again)) for again in (False, True)
+    ]
+    ((plain, changed), gradients), ((other, also), others) = values
+    np.testing.assert_allclose(other, plain, rtol=1e-5)
+    norm = optax.tree.norm(jax.tree.map(jnp.subtract, gradients, others))
+    assert norm < 1e-3 * optax.tree.norm(gradients)
+    for a, b in zip(jax.tree.leaves(changed), jax.tree.leaves(also), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_label_pyramid_takes_the_first_pixel_of_each_cell():

@@ -8,6 +8,7 @@ import pytest
 from cmrjax.models import cpu_convolution
 from cmrjax.models.spectral_norm import (
     SpectralNormConv,
+    fold_spectral_norm,
     power_iteration,
     spectral_sigma,
 )
@@ -84,6 +85,23 @@ def test_evaluation_uses_what_is_stored_and_keeps_it(layer):
     assert numpy_layers.relative_error(y, expected) < 1e-5
     assert jax.tree.all(jax.tree.map(jnp.array_equal, after["spectral"], flipped))
     np.testing.assert_array_equal(y, conv.apply(changed, x, train=False))
+
+
+def test_folded_kernels_give_the_same_evaluation_and_no_training(layer):
+    conv, variables, x = layer
+    nested = {
+        "params": {"block": {"conv": variables["params"]}, "other": {"bias": x}},
+        "spectral": {"block": {"conv": variables["spectral"]}},
+    }
+    folded = fold_spectral_norm(nested)
+    assert folded["params"]["other"]["bias"] is x
+    own = {name: folded[name]["block"]["conv"] for name in ("params", "spectral")}
+    expected = conv.apply(variables, x, train=False)
+    np.testing.assert_allclose(
+        conv.apply(own, x, train=False), expected, rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="'spectral' collection"):
+        conv.apply(own, x, train=True, mutable=["spectral"])
 
 
 def test_a_training_forward_moves_u_and_v_once_before_it_divides(layer):

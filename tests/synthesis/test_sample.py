@@ -1,5 +1,6 @@
 """`synthesize`: shapes, padding, batching, compilations, refusals."""
 
+import gc
 from typing import Any
 
 import jax
@@ -38,6 +39,27 @@ def test_equals_the_network_in_evaluation_mode(model, labels):
     assert images.std() > 0.05
     assert np.abs(images).max() <= 1.0
     np.testing.assert_allclose(images, np.asarray(expected)[..., 0], atol=IMAGE_NOISE)
+
+
+def test_bfloat16_is_close_and_other_dtypes_are_refused(model, labels):
+    images = synthesize(labels[:1], model)
+    half = synthesize(labels[:1], model, dtype="bfloat16")
+    assert half.dtype == np.float32
+    error = np.linalg.norm(half - images) / np.linalg.norm(images)
+    assert 0 < error < 0.1
+    with pytest.raises(ValueError, match=r"dtype is 'float16'; expected one of"):
+        synthesize(labels[:1], model, dtype="float16")
+
+
+def test_what_is_made_ready_is_kept_as_long_as_the_parameters(labels):
+    own = make_params(seed=5)
+    before = len(sample._READY)
+    synthesize(labels[:1], own)
+    synthesize(labels[:1], own)
+    assert len(sample._READY) == before + 1
+    del own
+    gc.collect()
+    assert len(sample._READY) == before
 
 
 def test_one_slice_is_the_slice_of_the_batch(model, labels):
@@ -89,7 +111,7 @@ class CheapNetwork:
 
     traced = 0
 
-    def __init__(self, architecture, *, modulation):
+    def __init__(self, architecture, *, modulation, dtype):
         type(self).traced += 1
 
     def apply(self, variables, label_map, latent, *, train):

@@ -27,7 +27,8 @@ from cmrjax.models.discriminator import (
 from cmrjax.models.interchange import from_torch_names
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.models.vgg19 import LAYER_WIDTHS, prepare_weights, vgg19_features
-from cmrjax.training.gan_step import GanObjective, GanStep
+from cmrjax.training.gan_objective import GanObjective
+from cmrjax.training.gan_step import GanStep
 from cmrjax.training.optimizer import adam
 from cmrjax.training.state import GanState
 from tests.models.drawn import draw_variables

@@ -15,7 +15,8 @@ import optax
 import pytest
 
 from cmrjax.models.vgg19 import prepare_weights
-from cmrjax.training.gan_step import GanObjective, GanStep
+from cmrjax.training.gan_objective import GanObjective
+from cmrjax.training.gan_step import GanStep
 from cmrjax.training.state import GanState
 from tests.models.numpy_layers import relative_error
 from tests.training.tiny_gan import copy_of, draw_batch, draw_state, make_trainer
@@ -40,6 +41,7 @@ class StubGenerator(nn.Module):
     """A bias per pixel value, a latent shift, and a count of its training forwards."""
 
     latent_size: int = 0
+    dtype: str = "float32"
 
     @property
     def architecture(self):
@@ -123,9 +125,9 @@ def test_order_of_updates_by_hand(passes):
     np.testing.assert_allclose(metrics["d_loss"], d_fake + d_real, rtol=1e-6)
     new_w = w - 0.2 * (seen - x)
     np.testing.assert_allclose(after.d_variables["params"]["weight"], new_w, rtol=1e-5)
-    # Each forward moves the state once: G's one or two, D's always two.
+    # Each forward moves the state once.
     assert after.g_variables["batch_stats"]["passes"] == passes
-    assert after.d_variables["spectral"]["passes"] == 2
+    assert after.d_variables["spectral"]["passes"] == passes
     np.testing.assert_allclose(
         after.g_variables["spectral"]["last_value"], seen, rtol=1e-6
     )
@@ -281,7 +283,7 @@ def reference(trainer):
         g, d = {**g, **g_changed}, {"params": params, "spectral": spectral}
         return g, d, g_trace, d_trace, (g_value, d_value, np.asarray(right).mean(0))
 
-    return step
+    return types.SimpleNamespace(step=step, d_part=d_part)
 
 
 def test_two_updates_agree_with_the_plain_reference(trainer, start, run, reference):
@@ -291,7 +293,7 @@ def test_two_updates_agree_with_the_plain_reference(trainer, start, run, referen
     g_trace = jax.tree.map(np.zeros_like, g["params"])
     d_trace = jax.tree.map(np.zeros_like, d["params"])
     for batch in batches:
-        g, d, g_trace, d_trace, values = reference(g, d, g_trace, d_trace, batch)
+        g, d, g_trace, d_trace, values = reference.step(g, d, g_trace, d_trace, batch)
     g_value, d_value, right = values
     np.testing.assert_allclose(metrics["g_loss"], g_value, rtol=1e-5)
     np.testing.assert_allclose(metrics["d_loss"], d_value, rtol=1e-5)
@@ -310,6 +312,42 @@ def test_two_updates_agree_with_the_plain_reference(trainer, start, run, referen
             )
             assert relative_error(a, b) < 2e-3, collection
     assert state.step == 2
+
+
+def test_one_pass_updates_both_networks_as_they_stand(trainer, start, run, reference):
+    """G as with two passes; D by the plain loss of the old G's images."""
+    batch = draw_batch(0)
+    one = make_trainer(generator_passes=1)
+    step = one.compile(None, KEY).function
+    placed = one.placement.put_batch(batch)
+    state, metrics = step(copy_of(start), None, placed, KEY)
+    two, expected = run(start, batch)
+    for name in ("g_loss", "g_grad_norm"):
+        np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5)
+    for a, b in zip(
+        jax.tree.leaves(state.g_variables["params"]),
+        jax.tree.leaves(two.g_variables["params"]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+    value, grads, right, _, spectral = reference.d_part(
+        start.g_variables, start.d_variables, batch
+    )
+    np.testing.assert_allclose(metrics["d_loss"], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["d_accuracy_fake"], right[:, 0].mean())
+    np.testing.assert_allclose(metrics["d_accuracy_real"], right[:, 1].mean())
+    params = start.d_variables["params"]
+    for name, found, expected in (
+        ("params", params, jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads)),
+        ("spectral", start.d_variables["spectral"], spectral),
+    ):
+        moved = [
+            np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+            for tree in (state.d_variables[name], expected, found)
+        ]
+        error = relative_error(moved[0] - moved[2], moved[1] - moved[2])
+        assert error < 2e-3, name
 
 
 def test_metrics_and_determinism(start, run):

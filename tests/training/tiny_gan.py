@@ -20,7 +20,7 @@ from cmrjax.models.spade_generator import (
     SpadeGenerator,
     downsample_labels,
 )
-from cmrjax.training.gan_step import GanObjective
+from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.sharding import data_parallel
 from cmrjax.training.state import GanState
