@@ -15,6 +15,7 @@ from cmrjax.models.discriminator import (
 from cmrjax.models.neighbourhood_table import TableModulation
 from cmrjax.models.spade import DenseModulation, Modulation
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.table_size import worthwhile_share
 from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
@@ -26,6 +27,7 @@ from experiments.gan_data import evenly_spaced
 logger = logging.getLogger(__name__)
 
 SLICES_TO_SIZE_TABLES = 100
+STRIDES = (1, 2, 4)  # resolutions that may have a table
 MARGIN = 1.15  # on the largest count, for maps and batches that were not counted
 DTYPES = ("float32", "bfloat16")
 
@@ -45,13 +47,7 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     model, optimizer, loss = config.model, config.optimizer, config.loss
     batch_size = config.training.batch_size
     placement = data_parallel(batch_size=batch_size)
-    if config.data.image_size % model.seed_stride:
-        raise ValueError(
-            f"config.data.image_size is {config.data.image_size}; expected a multiple "
-            f"of config.model.seed_stride, {model.seed_stride}"
-        )
-    if model.dtype not in DTYPES:
-        raise ValueError(f"config.model.dtype is {model.dtype!r}; expected {DTYPES}")
+    architecture = _architecture(config, num_classes)
     dtype = jnp.dtype(model.dtype)
 
     def tx(rate: float) -> Any:
@@ -65,14 +61,10 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
 
     return GanTrainer(
         generator=SpadeGenerator(
-            GeneratorArchitecture(
-                num_classes=num_classes,
-                base_features=model.base_features,
-                seed_stride=model.seed_stride,
-                latent_size=model.latent_size,
-                paper_equation=model.paper_equation,
+            architecture,
+            modulation=make_modulation(
+                config, architecture, train, placement.num_devices
             ),
-            modulation=make_modulation(config, train, placement.num_devices),
             dtype=dtype,
             rematerialise=model.rematerialise,
         ),
@@ -97,11 +89,36 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     )
 
 
-def make_modulation(config: Config, train: SliceSource, num_devices: int) -> Modulation:
+def _architecture(config: Config, num_classes: int) -> GeneratorArchitecture:
+    """Reads the generator's shapes and checks what goes with them."""
+    model = config.model
+    if config.data.image_size % model.seed_stride:
+        raise ValueError(
+            f"config.data.image_size is {config.data.image_size}; expected a multiple "
+            f"of config.model.seed_stride, {model.seed_stride}"
+        )
+    if model.dtype not in DTYPES:
+        raise ValueError(f"config.model.dtype is {model.dtype!r}; expected {DTYPES}")
+    return GeneratorArchitecture(
+        num_classes=num_classes,
+        base_features=model.base_features,
+        seed_stride=model.seed_stride,
+        latent_size=model.latent_size,
+        paper_equation=model.paper_equation,
+    )
+
+
+def make_modulation(
+    config: Config,
+    architecture: GeneratorArchitecture,
+    train: SliceSource,
+    num_devices: int,
+) -> Modulation:
     """Chooses how SPADE computes gamma and beta; both ways give the same values.
 
     Args:
       config: see `experiments/configs/base.py`.
+      architecture: of the generator.
       train: the training slices, whose maps set the size of the tables.
       num_devices: that share a batch; each has its own table.
 
@@ -124,6 +141,8 @@ def make_modulation(config: Config, train: SliceSource, num_devices: int) -> Mod
     rows = table_rows(
         (train[int(i)]["label_map"] for i in looked_at),
         maps_per_table=maps_per_table,
+        strides=STRIDES,
+        largest_shares=tuple(worthwhile_share(architecture, s) for s in STRIDES),
         margin=1.0 if is_exact else MARGIN,
     )
     logger.info("label tables (image height: rows): %s", dict(rows) or "none")

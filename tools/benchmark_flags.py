@@ -15,6 +15,12 @@ from tools.benchmark_torch import OPTIONS
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the command's flags."""
+    _define_what(values)
+    _define_how(values)
+
+
+def _define_what(values: flags.FlagValues) -> None:
+    """What is measured."""
     config_flags.DEFINE_config_file(
         "config", help_string="configuration file", flag_values=values
     )
@@ -30,10 +36,6 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "'simulated' (default; with --estimate the configuration's own data where they "
         "are there), a folder of prepare_data, or an XCAT zip file",
         flag_values=values,
-    )
-    flags.DEFINE_integer("repeats", 5, "timed rounds", flag_values=values)
-    flags.DEFINE_float(
-        "repeat_seconds", 1.0, "least length of a round, seconds", flag_values=values
     )
     flags.DEFINE_list(
         "passes",
@@ -59,6 +61,15 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "",
         f"'reference', or options joined by +: {', '.join(OPTIONS)}; default by device",
         flag_values=values,
+    )
+    flags.mark_flag_as_required("config", flag_values=values)
+
+
+def _define_how(values: flags.FlagValues) -> None:
+    """How it is measured, and the estimate."""
+    flags.DEFINE_integer("repeats", 5, "timed rounds", flag_values=values)
+    flags.DEFINE_float(
+        "repeat_seconds", 1.0, "least length of a round, seconds", flag_values=values
     )
     flags.DEFINE_string(
         "vgg19",
@@ -86,7 +97,6 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "with --estimate: training slices, if not --maps",
         flag_values=values,
     )
-    flags.mark_flag_as_required("config", flag_values=values)
 
 
 def settings_from_flags(values: flags.FlagValues) -> Settings:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmrjax.models.neighbourhood_table import table_for_unseen_maps
+from cmrjax.models.table_size import table_for_unseen_maps
 from experiments.configs.base import Config
 from tools.benchmark_comparison import OURS, Comparison
 from tools.benchmark_maps import take_batches
@@ -97,7 +97,7 @@ class Session:
         arch = self._trainer.generator.architecture
         shape = self._batches[0]["label_map"].shape
         parts = synthesis_shapes(shape)
-        rows = table_for_unseen_maps(parts[0]).rows
+        rows = table_for_unseen_maps(arch, parts[0]).rows
         maps = [batch["label_map"][: parts[0][0]] for batch in self._batches]
         more: dict[str, Any] = {
             "table_rows": {str(height): count for height, count in rows},

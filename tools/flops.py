@@ -21,9 +21,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from cmrjax.models.discriminator import DiscriminatorArchitecture
-from cmrjax.models.neighbourhood_table import table_for_unseen_maps
 from cmrjax.models.spade import HIDDEN_FEATURES
 from cmrjax.models.spade_generator import GeneratorArchitecture
+from cmrjax.models.table_size import table_for_unseen_maps
 from cmrjax.models.vgg19 import LAYER_WIDTHS, Vgg19Weights
 from cmrjax.training.gan_trainer import GanTrainer
 
@@ -221,5 +221,5 @@ def inference_flops(
     architecture: GeneratorArchitecture, shape: tuple[int, int, int], *, dense: bool
 ) -> float:
     """Counts what `cmrjax.synthesize` does for label maps of a shape (b, h, w)."""
-    rows = () if dense else table_for_unseen_maps(shape).rows
+    rows = () if dense else table_for_unseen_maps(architecture, shape).rows
     return 2.0 * forward(generator_layers(architecture, shape, table_rows=rows))

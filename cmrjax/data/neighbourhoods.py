@@ -32,7 +32,7 @@ def table_rows(
     maps_per_table: int = 1,
     strides: tuple[int, ...] = (1, 2, 4),
     margin: float = 1.15,
-    largest_share: float = 0.7,
+    largest_shares: tuple[float, ...] = (0.7, 0.7, 0.7),
 ) -> tuple[tuple[int, int], ...]:
     """Chooses table sizes that fit the maps of a data set.
 
@@ -44,8 +44,8 @@ def table_rows(
             many times the count of one map, since maps have neighbourhoods in common.
         strides: resolutions to consider, as divisors of the image side.
         margin: factor on the largest count, for maps that were not looked at.
-        largest_share: a table with more rows than this share of the pixels is not
-            worth its gather and is left out.
+        largest_shares: for each stride; a table with more rows than this share of the
+            pixels is not worth its gather and is left out.
 
     Returns:
         Pairs (image height, rows), as `TableModulation` takes them; rows are
@@ -55,7 +55,7 @@ def table_rows(
     if not maps:
         return ()
     chosen = []
-    for stride in strides:
+    for stride, largest_share in zip(strides, largest_shares, strict=True):
         count = _largest_count([_codes(m, stride) for m in maps], maps_per_table)
         height, width = (side // stride for side in maps[0].shape)
         rows = 64 * int(np.ceil(margin * count / 64))

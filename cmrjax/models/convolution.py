@@ -93,8 +93,21 @@ def _convolution_fwd(x: jax.Array, kernel: jax.Array, stride: int, padding: int)
 
 def _convolution_bwd(stride: int, padding: int, residuals: tuple, g: jax.Array):
     x, kernel = residuals
+    if _on_cpu() and cpu_convolution.has_blocks(kernel.shape, stride):
+        return _gradients_by_blocks(x, kernel, g, padding)
     to_x = _input_gradient(x, kernel, g, stride, padding)
     return to_x, _kernel_gradient(x, kernel, g, stride, padding)
+
+
+def _gradients_by_blocks(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, padding: int
+) -> tuple[jax.Array, jax.Array]:
+    def convolve_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        blocks, kernels = cpu_convolution.to_blocks(x, kernel, padding)
+        return _convolution(blocks, kernels, 1, 0)
+
+    _, pullback = jax.vjp(convolve_blocks, x, kernel)  # its value is never computed
+    return pullback(g)
 
 
 def _input_gradient(
@@ -162,7 +175,7 @@ def convolve(
     if kernel.shape[:2] == (1, 1) and stride == 1 and padding == 0:
         y: Any = _multiply(x, kernel[0, 0].astype(x.dtype))
     else:
-        y = _convolve(x, kernel, stride, padding)
+        y = _convolution(x, kernel.astype(x.dtype), stride, padding)
     return y if bias is None else add_bias(y, bias)
 
 
@@ -198,13 +211,6 @@ add_bias.defvjp(_add_bias_fwd, _add_bias_bwd)
 def _multiply(x: jax.Array, matrix: jax.Array) -> jax.Array:
     b, h, w, c_in = x.shape
     return cpu_bfloat16.matmul(x.reshape(-1, c_in), matrix).reshape(b, h, w, -1)
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    if _on_cpu() and cpu_convolution.has_blocks(kernel.shape, stride):
-        x, kernel = cpu_convolution.to_blocks(x, kernel, padding)
-        stride, padding = 1, 0
-    return _convolution(x, kernel.astype(x.dtype), stride, padding)
 
 
 class ConvWeights(nn.Module):

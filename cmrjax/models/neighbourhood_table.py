@@ -27,8 +27,6 @@ from cmrjax.models.spade import DenseModulation, ModulationWeights
 
 SIDE = 5  # two 3x3 convolutions
 CELLS = SIDE * SIDE
-# Rows over pixels, above which a table saves no time (docs/performance.md).
-LARGEST_SHARE = 0.7
 # Far below any value of the first convolution: the ReLU makes it a zero.
 OUTSIDE = -1e30
 # For each inner position of a 5x5 neighbourhood, the cells its 3x3 window covers.
@@ -89,18 +87,8 @@ def build_table(
     Returns:
       The tables; `fits` is False where a group has more neighbourhoods than rows.
     """
-    b, h, w = label_map.shape
-    pixels = b // groups * h * w
-    padded = jnp.pad(
-        label_map.astype(jnp.uint8),
-        ((0, 0), (2, 2), (2, 2)),
-        constant_values=num_classes,
-    )
-    cells = [
-        padded[:, i : i + h, j : j + w].reshape(groups, pixels)
-        for i in range(SIDE)
-        for j in range(SIDE)
-    ]
+    cells = _cells(label_map, num_classes, groups)
+    pixels = cells[0].shape[1]
     words = _pack(cells, base=num_classes + 1)
     position = jnp.broadcast_to(jnp.arange(pixels, dtype=jnp.int32), (groups, pixels))
     *words, position = jax.lax.sort(
@@ -130,6 +118,21 @@ def build_table(
         fits=jnp.all(rank[:, -1] < rows),
         num_classes=num_classes,
     )
+
+
+def _cells(label_map: jax.Array, num_classes: int, groups: int) -> list[jax.Array]:
+    """The 25 cells of each pixel's neighbourhood, each [groups, pixels] uint8."""
+    b, h, w = label_map.shape
+    padded = jnp.pad(
+        label_map.astype(jnp.uint8),
+        ((0, 0), (2, 2), (2, 2)),
+        constant_values=num_classes,
+    )
+    return [
+        padded[:, i : i + h, j : j + w].reshape(groups, b // groups * h * w)
+        for i in range(SIDE)
+        for j in range(SIDE)
+    ]
 
 
 def _pack(cells: list[jax.Array], *, base: int) -> list[jax.Array]:
@@ -276,28 +279,3 @@ class TableModulation:
         if isinstance(context, NeighbourhoodTable):
             return _modulate(context, weights)
         return DenseModulation()(context, weights)
-
-
-def table_for_unseen_maps(shape: tuple[int, int, int]) -> TableModulation:
-    """Chooses table sizes without a look at the maps, for synthesis.
-
-    Outlines grow with the side of an image, not with its area. XCAT's torso of nine
-    classes, rougher than any other map that was counted, has up to 22 distinct
-    neighbourhoods for each column at 256 pixels of 1.33 mm, 34 at half and 35 at a
-    quarter of the resolution; maps of one batch have more than half in common.
-
-    Args:
-      shape: of the label maps, (b, h, w), at the resolution of the image.
-
-    Returns:
-      Tables for the resolutions at which they are worth it. Rougher maps take the dense
-      path: slower, the same values.
-    """
-    b, h, w = shape
-    rows = []
-    for stride in (1, 2, 4, 8):
-        height, width = h // stride, w // stride
-        count = (28 if width > 160 else 40) * width * (b + 1) // 2
-        if min(height, width) >= 64 and count <= LARGEST_SHARE * b * height * width:
-            rows.append((height, count))
-    return TableModulation(tuple(rows))

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmrjax.models.neighbourhood_table import table_for_unseen_maps
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.models.spectral_norm import fold_spectral_norm
+from cmrjax.models.table_size import table_for_unseen_maps
 from cmrjax.synthesis.params import ModelParams
 from cmrjax.training.state import Variables
 
@@ -127,7 +127,7 @@ def _generate(
 ) -> jax.Array:
     """Maps [b, h, w] uint8 to [b, h, w, c]; one cache for the whole process."""
     b, height, width = label_map.shape
-    modulation = table_for_unseen_maps((b, height, width))
+    modulation = table_for_unseen_maps(architecture, (b, height, width))
     generator = SpadeGenerator(
         architecture, modulation=modulation, dtype=jnp.dtype(dtype)
     )

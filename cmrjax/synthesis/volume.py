@@ -41,6 +41,7 @@ class Synthesizer:
       batch_size: slices in memory at a time.
       seed: of z, for models that have one; each file and frame draws its own.
       model_sha256: hash of the model, computed once.
+      dtype: of activations, see `synthesize`.
     """
 
     params: ModelParams
@@ -48,6 +49,7 @@ class Synthesizer:
     batch_size: int
     seed: int
     model_sha256: str
+    dtype: str = "float32"
 
     @classmethod
     def create(
@@ -58,6 +60,7 @@ class Synthesizer:
         merge: bool = False,
         batch_size: int = 8,
         seed: int = 0,
+        dtype: str = "float32",
     ) -> "Synthesizer":
         """Checks the settings against the model and hashes it.
 
@@ -67,7 +70,8 @@ class Synthesizer:
         if batch_size < 1:
             raise ValueError(f"batch size is {batch_size}; expected at least 1")
         label_input = LabelInput(params.description.schema, label_source, merge)
-        return cls(params, label_input, batch_size, seed, hash_params(params))
+        model_sha256 = hash_params(params)
+        return cls(params, label_input, batch_size, seed, model_sha256, dtype)
 
     def settings(self) -> dict[str, Any]:
         """What changes the outputs besides the label file, as JSON types."""
@@ -76,6 +80,7 @@ class Synthesizer:
             "model_sha256": self.model_sha256,
             "label_source": self.label_input.source,
             "merge": self.label_input.merge,
+            "dtype": self.dtype,
             "seed": self.seed
             if self.params.description.architecture.latent_size
             else 0,
@@ -90,7 +95,13 @@ class Synthesizer:
         key = None
         if self.params.description.architecture.latent_size:
             key = jax.random.fold_in(jax.random.key(self.seed), salt)
-        images = synthesize(labels, self.params, batch_size=self.batch_size, key=key)
+        images = synthesize(
+            labels,
+            self.params,
+            batch_size=self.batch_size,
+            key=key,
+            dtype=self.dtype,
+        )
         if not np.isfinite(images).all():
             raise ValueError(
                 f"the model {self.params.origin.path} returns NaN; take an earlier "

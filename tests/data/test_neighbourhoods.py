@@ -48,10 +48,9 @@ def test_maps_that_share_a_table_need_less_than_the_sum_of_theirs():
         np.kron(rng.integers(0, 3, (4, 4)), np.ones((16, 16), int)).astype(np.uint8)
         for _ in range(6)
     ]
-    single = dict(table_rows(maps, margin=1.0, largest_share=1.0, strides=(1,)))[64]
-    shared = dict(
-        table_rows(maps, maps_per_table=4, margin=1.0, largest_share=1.0, strides=(1,))
-    )[64]
+    options = {"margin": 1.0, "largest_shares": (1.0,), "strides": (1,)}
+    single = dict(table_rows(maps, **options))[64]
+    shared = dict(table_rows(maps, maps_per_table=4, **options))[64]
     windows = {
         np.pad(m, 2, constant_values=9)[i : i + 5, j : j + 5].tobytes()
         for label_map in maps

@@ -116,6 +116,8 @@ def test_finished_means_same_labels_model_settings_and_whole(
     assert not is_finished(label_path, out, other_model)
     other_ids = Synthesizer.create(make_params(), label_source="mnms")
     assert not is_finished(label_path, out, other_ids)
+    other_dtype = Synthesizer.create(make_params(), dtype="bfloat16")
+    assert not is_finished(label_path, out, other_dtype)
     (out / "case.nii.gz").write_bytes(b"damaged")
     assert not is_finished(label_path, out, synthesizer)
     synthesize_file(label_path, out, synthesizer)

@@ -11,8 +11,9 @@ from cmrjax.models.discriminator import (
     DiscriminatorArchitecture,
     MultiscaleDiscriminator,
 )
-from cmrjax.models.neighbourhood_table import TableModulation, table_for_unseen_maps
+from cmrjax.models.neighbourhood_table import TableModulation
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.table_size import table_for_unseen_maps
 from cmrjax.models.vgg19 import LAYER_WIDTHS, prepare_weights, vgg19_features
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_step import GanStep
@@ -221,7 +222,7 @@ def test_tables_lower_the_count_of_step_and_inference():
     dense = step_flops(tabled, None, dense=True)
     assert dense == step_flops(trainer, None, dense=False)
     assert step_flops(tabled, None, dense=False) < dense
-    assert table_for_unseen_maps(SHAPE).rows
+    assert table_for_unseen_maps(FULL, SHAPE).rows
     assert inference_flops(FULL, SHAPE, dense=False) < inference_flops(
         FULL, SHAPE, dense=True
     )
