@@ -82,14 +82,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     vgg, step_key = trainer.placement.replicate((vgg, step_key))
     compiled = trainer.compile(vgg, step_key)
     logger.info("compiled in %.1f s", compiled.compile_seconds)
-    iterator = make_train_iterator(
-        data.train,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        flip=config.data.flip,
-        num_threads=config.data.num_threads,
-        prefetch=config.data.prefetch,
-    )
+    iterator = _make_iterator(config, data)
     with (
         contextlib.closing(iterator),
         CheckpointStore(
@@ -114,6 +107,17 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
             )
     timing.write()
     return result
+
+
+def _make_iterator(config: Config, data: GanData) -> Any:
+    return make_train_iterator(
+        data.train,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

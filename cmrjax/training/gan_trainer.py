@@ -11,7 +11,7 @@ import optax
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
 from cmrjax.training.gan_objective import GanObjective
-from cmrjax.training.gan_step import GanStep
+from cmrjax.training.gan_step import Batch, GanStep
 from cmrjax.training.sharding import DataParallel
 from cmrjax.training.state import GanState, init_state
 
@@ -99,9 +99,13 @@ class GanTrainer:
             self.d_optimizer,
             self.objective,
         )
+
+        def train_step(state: GanState, vgg: Any, batch: Batch, key: jax.Array) -> Any:
+            return step(state, vgg, batch, key)  # named, for profiles and logs
+
         replicated, split = self.placement.replicated, self.placement.split
         jitted = jax.jit(
-            step,
+            train_step,
             in_shardings=(replicated, replicated, split, replicated),
             out_shardings=replicated,
             donate_argnums=0,

@@ -30,12 +30,30 @@ def data(tmp_path_factory) -> pathlib.Path:
     return tiny_data(tmp_path_factory.mktemp("data") / "prepared")
 
 
+COMPILED: list[str] = []
+
+
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory) -> pathlib.Path:
+    """The whole run's folder; what was compiled for it is in COMPILED."""
     workdir = tmp_path_factory.mktemp("runs") / "unbroken"
+    listening = True
+
+    def listen(event: str, _: float, *, fun_name: str = "", **__: object) -> None:
+        if listening and event == "/jax/core/compile/backend_compile_duration":
+            COMPILED.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     result = train_gan.run(tiny_config(data), workdir)
+    listening = False
     assert (result.step, result.stopped_by) == (STEPS, None)
     return workdir
+
+
+def test_step_validation_and_start_are_compiled_once(unbroken):
+    """Four steps, three validations, checkpoints: no program is compiled twice."""
+    for name in ("jit(train_step)", "jit(_init)", "jit(predict)"):
+        assert COMPILED.count(name) == 1, name
 
 
 def _state(workdir: pathlib.Path, config) -> dict:
