@@ -39,9 +39,9 @@ def unbroken(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "unbroken"
     listening = True
 
-    def listen(event: str, _: float, *, fun_name: str = "", **__: object) -> None:
+    def listen(event: str, duration_secs: float, **facts: str | int) -> None:
         if listening and event == "/jax/core/compile/backend_compile_duration":
-            COMPILED.append(fun_name)
+            COMPILED.append(str(facts.get("fun_name")))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     result = train_gan.run(tiny_config(data), workdir)
