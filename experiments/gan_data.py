@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.labels import get_schema
 from experiments.configs.base import Config
@@ -102,3 +103,23 @@ def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:
         "data": data.train.fingerprint,
         "vgg19_weights": "none" if vgg is None else vgg.source_sha256,
     }
+
+
+def make_iterator(config: Config, source: Any) -> Any:
+    """Makes the training's iterator over batches, as the configuration says.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      source: `SliceSource`, or anything with its `len` and `[i]`.
+
+    Returns:
+      See `cmrjax.data.pipeline.make_train_iterator`.
+    """
+    return make_train_iterator(
+        source,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )

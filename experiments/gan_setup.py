@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cmrjax.data.neighbourhoods import table_rows
+from cmrjax.data.neighbourhoods import MARGIN, table_rows
 from cmrjax.data.source import SliceSource
 from cmrjax.models.discriminator import (
     DiscriminatorArchitecture,
@@ -14,7 +14,11 @@ from cmrjax.models.discriminator import (
 )
 from cmrjax.models.neighbourhood_table import TableModulation
 from cmrjax.models.spade import DenseModulation, Modulation
-from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.spade_generator import (
+    DTYPES,
+    GeneratorArchitecture,
+    SpadeGenerator,
+)
 from cmrjax.models.table_size import worthwhile_share
 from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19
 from cmrjax.training.gan_objective import GanObjective
@@ -28,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 SLICES_TO_SIZE_TABLES = 100
 STRIDES = (1, 2, 4)  # resolutions that may have a table
-MARGIN = 1.15  # on the largest count, for maps and batches that were not counted
-DTYPES = ("float32", "bfloat16")
 
 
 def make_trainer(config: Config, train: SliceSource) -> GanTrainer:

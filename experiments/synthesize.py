@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from cmrjax.models.spade_generator import DTYPES
 from cmrjax.synthesis.cases import find_cases, synthesize_cases
 from cmrjax.synthesis.label_input import LABEL_SOURCES
 from cmrjax.synthesis.params import load_params
-from cmrjax.synthesis.sample import DTYPES
 from cmrjax.synthesis.volume import Synthesizer
 from cmrjax.training.compilation_cache import enable_compilation_cache
 

@@ -19,7 +19,6 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.files import write_json
 from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
@@ -36,7 +35,12 @@ from cmrjax.training.process_age import process_age
 from cmrjax.training.state import GanState
 from cmrjax.training.writers import MetricWriter
 from experiments.configs.base import Config
-from experiments.gan_data import GanData, input_fingerprints, open_gan_data
+from experiments.gan_data import (
+    GanData,
+    input_fingerprints,
+    make_iterator,
+    open_gan_data,
+)
 from experiments.gan_setup import load_perceptual, make_trainer, num_steps
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
@@ -82,7 +86,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     vgg, step_key = trainer.placement.replicate((vgg, step_key))
     compiled = trainer.compile(vgg, step_key)
     logger.info("compiled in %.1f s", compiled.compile_seconds)
-    iterator = _make_iterator(config, data)
+    iterator = make_iterator(config, data.train)
     with (
         contextlib.closing(iterator),
         CheckpointStore(
@@ -107,17 +111,6 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
             )
     timing.write()
     return result
-
-
-def _make_iterator(config: Config, data: GanData) -> Any:
-    return make_train_iterator(
-        data.train,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        flip=config.data.flip,
-        num_threads=config.data.num_threads,
-        prefetch=config.data.prefetch,
-    )
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.models.neighbourhood_table import build_table
 from cmrjax.models.vgg19 import LAYER_WIDTHS
 from cmrjax.synthesis.params import ModelOrigin, ModelParams
@@ -16,6 +15,7 @@ from cmrjax.synthesis.sample import plan_batches, synthesize
 from cmrjax.training.description import ModelDescription
 from cmrjax.training.gan_trainer import GanTrainer
 from experiments.configs.base import Config
+from experiments.gan_data import make_iterator
 
 
 def draw_vgg19(seed: int = 0) -> dict[str, np.ndarray]:
@@ -127,14 +127,7 @@ class LoaderRunner:
         self, label: str, step: StepRunner, source: Any, config: Config
     ) -> None:
         self.label, self._step = label, step
-        self._iterator = make_train_iterator(
-            source,
-            batch_size=config.training.batch_size,
-            seed=config.seed,
-            flip=config.data.flip,
-            num_threads=config.data.num_threads,
-            prefetch=config.data.prefetch,
-        )
+        self._iterator = make_iterator(config, source)
         self.prefetch = config.data.prefetch
         self.waits: list[float] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.vgg19 import (
     Vgg19Weights,
     load_vgg19,
@@ -14,7 +15,6 @@ from cmrjax.models.vgg19 import (
     read_npz,
 )
 from experiments.configs.base import Config
-from experiments.gan_setup import DTYPES
 from tools.benchmark_ours import draw_vgg19
 
 STEP, LOADER, INFERENCE = "step", "loader", "inference"

@@ -10,8 +10,8 @@ counted. The iteration (SPEC 5):
     G's update  G forward, gradient of its parameters
                 D forward on fake and real, gradient of the fake
                 VGG19 forward on fake and real, gradient of the fake
-    D's update  G forward once more (two passes only)
-                D forward on fake and real, gradient of its parameters
+    D's update  G forward once more, D forward on fake and real (two passes only)
+                gradient of D's parameters
 
 Dense: SPADE's gamma and beta by convolution at every pixel, as in the reference. With
 tables: once for each row, where there is a table. One multiply-add is two operations.
@@ -101,13 +101,8 @@ def generator_layers(
         kernels = 9 * c_in * middle + 9 * middle * c_out
         kernels += c_in * c_out if c_in != c_out else 0
         layers.append(Layer(CONVOLUTION, block_height, pixels * kernels))
-    last = b * height * width * 9 * _last_width(arch) * arch.out_channels
+    last = b * height * width * 9 * arch.last_features * arch.out_channels
     return (*layers, Layer(CONVOLUTION, height, last))
-
-
-def _last_width(architecture: GeneratorArchitecture) -> int:
-    """Channels before G's last convolution."""
-    return architecture.base_features // (2 if architecture.seed_stride == 128 else 1)
 
 
 def _generator_blocks(

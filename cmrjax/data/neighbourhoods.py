@@ -11,6 +11,7 @@ import numpy as np
 # Odd 64-bit multipliers: a collision would only make a count too small by one.
 _MULTIPLIERS = np.random.default_rng(0).integers(2**62, 2**63, (2, 5), np.uint64) | 1
 _BATCHES = 50
+MARGIN = 1.15  # on the largest count, for maps and batches that were not counted
 
 
 def count_neighbourhoods(label_map: np.ndarray, stride: int = 1) -> int:
@@ -31,7 +32,7 @@ def table_rows(
     *,
     maps_per_table: int = 1,
     strides: tuple[int, ...] = (1, 2, 4),
-    margin: float = 1.15,
+    margin: float = MARGIN,
     largest_shares: tuple[float, ...] = (0.7, 0.7, 0.7),
 ) -> tuple[tuple[int, int], ...]:
     """Chooses table sizes that fit the maps of a data set.
@@ -51,12 +52,15 @@ def table_rows(
         Pairs (image height, rows), as `TableModulation` takes them; rows are
         multiples of 64.
     """
-    maps = [mirrored for m in label_maps for mirrored in _mirrored(m)]
+    maps = list(label_maps)
     if not maps:
         return ()
+    mirrored = [version for m in maps for version in _mirrored(m)]
     chosen = []
     for stride, largest_share in zip(strides, largest_shares, strict=True):
-        count = _largest_count([_codes(m, stride) for m in maps], maps_per_table)
+        # A map alone has as many neighbourhoods mirrored, unless pixels are skipped.
+        versions = maps if stride == maps_per_table == 1 else mirrored
+        count = _largest_count([_codes(m, stride) for m in versions], maps_per_table)
         height, width = (side // stride for side in maps[0].shape)
         rows = 64 * int(np.ceil(margin * count / 64))
         if rows <= largest_share * maps_per_table * height * width:

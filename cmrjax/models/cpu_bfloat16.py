@@ -271,15 +271,10 @@ def _strip_rows(b: int, h: int, w: int, pixels: int) -> int:
 
 def _pad(x: jax.Array, rows: int, columns: int) -> jax.Array:
     """Bits of the image with zeros around it."""
-    return jnp.pad(_bits(x), ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    return cpu_convolution.pad(_bits(x), rows, columns)
 
 
 def _shifts(padded: jax.Array, kh: int, kw: int) -> list[jax.Array]:
     """Values [b h w, c] that each of the kernel's positions sees, row by row."""
-    h, w = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
-    c = padded.shape[3]
-    return [
-        _values(padded[:, i : i + h, j : j + w]).reshape(-1, c)
-        for i in range(kh)
-        for j in range(kw)
-    ]
+    shifted = cpu_convolution.shifts(padded, kh, kw)
+    return [_values(bits).reshape(-1, bits.shape[3]) for bits in shifted]

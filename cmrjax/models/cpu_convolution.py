@@ -51,7 +51,7 @@ def forward_by_columns(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Arr
       [b, h', w', c_out].
     """
     kh, kw, c_in, c_out = kernel.shape
-    shifted = _shifts(_pad(x, padding), kh, kw)
+    shifted = shifts(pad(x, padding, padding), kh, kw)
     columns = jnp.concatenate(shifted, axis=-1)
     b, h, w, _ = columns.shape
     y = columns.reshape(b * h * w, -1) @ kernel.reshape(kh * kw * c_in, c_out)
@@ -209,7 +209,7 @@ def kernel_gradient_by_taps(
             shifted.reshape(-1, c_in),
             preferred_element_type=jnp.float32,
         ).T
-        for shifted in _shifts(_pad(x, padding), kh, kw)
+        for shifted in shifts(pad(x, padding, padding), kh, kw)
     ]
     return jnp.stack(taps).reshape(kernel_shape).astype(x.dtype)
 
@@ -294,18 +294,19 @@ def _pad_gradient(
 
 def _gradient_columns(padded: jax.Array, kh: int, kw: int) -> jax.Array:
     """[b, h + kh - 1, w + kw - 1, c] to [b h w, kh kw c]."""
-    shifted = _shifts(padded, kh, kw)[::-1]
+    shifted = shifts(padded, kh, kw)[::-1]
     return jnp.concatenate(shifted, axis=-1).reshape(-1, kh * kw * padded.shape[3])
 
 
-def _shifts(padded: jax.Array, kh: int, kw: int) -> list[jax.Array]:
-    """The images that the kernel's positions see, row by row."""
+def shifts(padded: jax.Array, kh: int, kw: int) -> list[jax.Array]:
+    """Returns the images [b, h, w, c] that each of a kernel's positions sees."""
     h, w = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
     return [padded[:, i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
 
 
-def _pad(x: jax.Array, padding: int) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+def pad(x: jax.Array, rows: int, columns: int) -> jax.Array:
+    """Adds zeros around [b, h, w, c]."""
+    return jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
 
 
 def _pad_to(x: jax.Array, height: int, width: int) -> jax.Array:

@@ -12,6 +12,7 @@ from cmrjax.models.convolution import Conv, leaky_relu, upsample_nearest
 from cmrjax.models.spade import DenseModulation, Modulation, SpadeResidualBlock
 
 SEED_STRIDES = (32, 64, 128)
+DTYPES = ("float32", "bfloat16")  # of activations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,11 @@ class GeneratorArchitecture:
                 f"base_features is {self.base_features}; expected a positive number, "
                 "even where seed_stride is 128"
             )
+
+    @property
+    def last_features(self) -> int:
+        """Channels before the last convolution: one more block is half as wide."""
+        return self.base_features // (2 if self.seed_stride == 128 else 1)
 
     @property
     def size_multiple(self) -> int:

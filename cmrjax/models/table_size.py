@@ -23,15 +23,10 @@ def worthwhile_share(architecture: GeneratorArchitecture, stride: int) -> float:
     Returns:
       A share between 0 and 1, of the narrowest layer of this resolution.
     """
-    features = max(1, architecture.base_features * stride // _narrowing(architecture))
+    features = architecture.last_features * stride
     window = 9 * architecture.num_classes * HIDDEN_FEATURES
     second = 9 * HIDDEN_FEATURES * 2 * features
     return _EFFICIENCY * (window + second) / (9 * window + second)
-
-
-def _narrowing(architecture: GeneratorArchitecture) -> int:
-    """The last block of the generator with one more block is half as wide."""
-    return 2 if architecture.seed_stride == 128 else 1
 
 
 def table_for_unseen_maps(

@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.models.spade_generator import (
+    DTYPES,
+    GeneratorArchitecture,
+    SpadeGenerator,
+)
 from cmrjax.models.spectral_norm import fold_spectral_norm
 from cmrjax.models.table_size import table_for_unseen_maps
 from cmrjax.synthesis.params import ModelParams
 from cmrjax.training.state import Variables
 
-DTYPES = ("float32", "bfloat16")
 # By id of the parameters and dtype; gone with the parameters.
 _READY: dict[tuple[int, str], Variables] = {}
 

@@ -62,17 +62,28 @@ class GanStep:
         (_, (g_metrics, g_changed, d_changed)), g_grads = jax.value_and_grad(
             self._g_loss, has_aux=True
         )(state.g_variables["params"], state, vgg, batch, g_key)
-        state, g_norm = self._update_g(state, g_grads, g_changed)
-        fake, g_changed = self._generate(state.g_variables, batch, d_key)
+        g_variables, g_opt_state = _update(
+            self.g_optimizer,
+            g_grads,
+            state.g_opt_state,
+            {**state.g_variables, **g_changed},
+        )
+        fake, g_changed = self._generate(g_variables, batch, d_key)
         d_variables = {**state.d_variables, **d_changed}
         (_, (d_metrics, d_changed)), d_grads = jax.value_and_grad(
             self._d_loss, has_aux=True
         )(d_variables["params"], d_variables, batch, jax.lax.stop_gradient(fake))
-        state, d_norm = self._update_d(state, d_grads, d_changed)
-        state = dataclasses.replace(
-            state, step=state.step + 1, g_variables={**state.g_variables, **g_changed}
+        d_variables, d_opt_state = _update(
+            self.d_optimizer, d_grads, state.d_opt_state, {**d_variables, **d_changed}
         )
-        return state, {**g_metrics, **d_metrics, **g_norm, **d_norm}
+        new_state = GanState(
+            step=state.step + 1,
+            g_variables={**g_variables, **g_changed},
+            d_variables=d_variables,
+            g_opt_state=g_opt_state,
+            d_opt_state=d_opt_state,
+        )
+        return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
 
     def _update_together(
         self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
@@ -114,31 +125,27 @@ class GanStep:
         d_grads = jax.tree.map(
             jnp.add, from_judged(to_both[0])[0], from_real(to_both[1])[0]
         )
-        state, g_norm = self._update_g(state, g_grads, g_changed)
-        state, d_norm = self._update_d(state, d_grads, d_changed)
+        g_variables, g_opt_state = _update(
+            self.g_optimizer,
+            g_grads,
+            state.g_opt_state,
+            {**state.g_variables, **g_changed},
+        )
+        d_variables, d_opt_state = _update(
+            self.d_optimizer,
+            d_grads,
+            state.d_opt_state,
+            {**state.d_variables, **d_changed},
+        )
+        new_state = GanState(
+            step=state.step + 1,
+            g_variables=g_variables,
+            d_variables=d_variables,
+            g_opt_state=g_opt_state,
+            d_opt_state=d_opt_state,
+        )
         g_metrics = {**g_terms, **more, "g_loss": g_loss + perceived}
-        state = dataclasses.replace(state, step=state.step + 1)
-        return state, {**g_metrics, **d_metrics, **g_norm, **d_norm}
-
-    def _update_g(
-        self, state: GanState, grads: Any, changed: Variables
-    ) -> tuple[GanState, Metrics]:
-        params, opt_state = _update(
-            self.g_optimizer, grads, state.g_opt_state, state.g_variables["params"]
-        )
-        variables = {**state.g_variables, **changed, "params": params}
-        state = dataclasses.replace(state, g_variables=variables, g_opt_state=opt_state)
-        return state, {"g_grad_norm": _norm(grads)}
-
-    def _update_d(
-        self, state: GanState, grads: Any, changed: Variables
-    ) -> tuple[GanState, Metrics]:
-        params, opt_state = _update(
-            self.d_optimizer, grads, state.d_opt_state, state.d_variables["params"]
-        )
-        variables = {**state.d_variables, **changed, "params": params}
-        state = dataclasses.replace(state, d_variables=variables, d_opt_state=opt_state)
-        return state, {"d_grad_norm": _norm(grads)}
+        return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
 
     def _generate(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple:
         """Returns fakes with the real padding, and G's changed state."""
@@ -197,10 +204,18 @@ class GanStep:
 
 
 def _update(
-    optimizer: optax.GradientTransformation, grads: Any, opt_state: Any, params: Any
-) -> tuple[Any, optax.OptState]:
+    optimizer: optax.GradientTransformation,
+    grads: Any,
+    opt_state: Any,
+    variables: Variables,
+) -> tuple[Variables, optax.OptState]:
+    params = variables["params"]
     updates, opt_state = optimizer.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
+    return {**variables, "params": optax.apply_updates(params, updates)}, opt_state
+
+
+def _norms(g_grads: Any, d_grads: Any) -> Metrics:
+    return {"g_grad_norm": _norm(g_grads), "d_grad_norm": _norm(d_grads)}
 
 
 def _norm(grads: Any) -> jax.Array:
