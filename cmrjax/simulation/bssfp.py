@@ -22,12 +22,46 @@ def bssfp_signal(
 
     with E1 = exp(-TR/T1), E2 = exp(-TR/T2), M0 the proton density and a the flip angle
     (Freeman and Hill, J Magn Reson 4:366, 1971; Haacke et al., Magnetic Resonance
-    Imaging, 1999, ch. 18). Off resonance the spins precess by an angle p in each TR and
+    Imaging, 1999, ch. 18). Off resonance see `bssfp_steady_state`, of which this is the
+    absolute value; arguments and errors are the same.
 
-        S = M0 sin a (1 - E1) exp(-TE/T2) |1 + E2 exp(-ip)| / (P + Q cos p)
+    Returns:
+        float64 array of the broadcast shape, in the unit of ``density``.
+    """
+    return np.abs(
+        bssfp_steady_state(
+            t1,
+            t2,
+            density,
+            repetition_time=repetition_time,
+            echo_time=echo_time,
+            flip_angle=flip_angle,
+            precession=precession,
+        )
+    )
+
+
+def bssfp_steady_state(
+    t1: ArrayLike,
+    t2: ArrayLike,
+    density: ArrayLike,
+    *,
+    repetition_time: float = 3.0,
+    echo_time: float = 1.5,
+    flip_angle: float = 50.0,
+    precession: ArrayLike = 0.0,
+) -> np.ndarray:
+    """Return the complex bSSFP steady state; real and positive on resonance.
+
+    Off resonance the spins precess by an angle p in each TR, and at the echo
+
+        S = M0 sin a (1 - E1) exp(-TE/T2 + ip TE/TR) (1 + E2 exp(-ip)) / (P + Q cos p)
         P = 1 - E1 cos a - E2^2 (E1 - cos a),  Q = E2 (1 - E1)(1 + cos a)
 
-    which has its dark band at p = pi and is the first formula at p = 0.
+    which has its dark bands at odd multiples of p = pi. At TE = TR/2 the phase is near
+    0 in one pass band and near pi in the next: the sequence refocuses like a spin echo
+    (Scheffler and Hennig, Magn Reson Med 49:395, 2003). Fat, two thirds of a turn from
+    water at 1.5 T, is opposed to it, and a dark line is seen where they share a voxel.
 
     Args:
         t1: Longitudinal relaxation time, ms, above 0. The arrays broadcast.
@@ -39,7 +73,7 @@ def bssfp_signal(
         precession: Off-resonance precession in one TR, radians.
 
     Returns:
-        float64 array of the broadcast shape, in the unit of ``density``.
+        complex128 array of the broadcast shape, in the unit of ``density``.
 
     Raises:
         ValueError: If a time or the flip angle is out of range.
@@ -52,7 +86,8 @@ def bssfp_signal(
     cos_a = np.cos(angle)
     p = 1.0 - e1 * cos_a - e2**2 * (e1 - cos_a)
     q = e2 * (1.0 - e1) * (1.0 + cos_a)
-    turned = np.sqrt(1.0 + e2**2 + 2.0 * e2 * np.cos(precession))
+    turned = np.exp(1j * precession * (echo_time / repetition_time))
+    turned = turned * (1.0 + e2 * np.exp(-1j * precession))
     decay = np.exp(-echo_time / t2)
     scale = np.asarray(density, np.float64) * np.sin(angle) * (1.0 - e1) * decay
     return scale * turned / (p + q * np.cos(precession))

@@ -39,7 +39,7 @@ class Tissue:
 # 1200/100/95, muscle 900/50/80, liver 800/50/90) have the same order. Deviations, from
 # the contrast in real cine images: the lung's density is 5 (its dephasing is not in the
 # formula), liver and muscle are moved towards the second set, bone is marrow with its
-# fat, and the stomach's content is drawn per subject (`sample_tissue_values`).
+# fat; what is drawn for a subject, and the second set, see `relaxation`.
 TISSUES: tuple[Tissue, ...] = (
     Tissue("air", "background", 1000.0, 50.0, 0.0, 0.0),
     Tissue("lv_blood", "LV", 1411.0, 249.0, 80.0, 0.05),
@@ -62,6 +62,9 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("kidney", "abdomen", 1467.0, 86.0, 55.0, 0.10),
     Tissue("bowel", "abdomen", 728.0, 71.0, 42.0, 0.25),
     Tissue("vessel", "other_blood", 1411.0, 249.0, 78.0, 0.08),
+    Tissue("marrow", "skeletal_muscle", 400.0, 65.0, 40.0, 0.12),
+    Tissue("gland", "fat", 900.0, 60.0, 50.0, 0.12),
+    Tissue("spinal_fluid", "skeletal_muscle", 3000.0, 500.0, 90.0, 0.08),
 )
 
 TISSUE_IDS: dict[str, int] = {tissue.name: i for i, tissue in enumerate(TISSUES)}
@@ -84,31 +87,3 @@ def texture_table() -> np.ndarray:
         [tissues] float32.
     """
     return np.array([tissue.texture for tissue in TISSUES], dtype=np.float32)
-
-
-def sample_tissue_values(rng: np.random.Generator) -> np.ndarray:
-    """Draw one subject's relaxation times and proton densities.
-
-    T1 and T2 vary by 6 % and density by 8 % (standard deviation, cut at two of them)
-    around the table; the three bloods share one draw, so do the four heart muscles. The
-    stomach's content goes from food (dark) to water (bright).
-
-    Args:
-        rng: Source of randomness.
-
-    Returns:
-        [tissues, 3] float64: T1 in ms, T2 in ms, relative density.
-    """
-    table = np.array([(t.t1, t.t2, t.density) for t in TISSUES], dtype=np.float64)
-    scale = 1.0 + np.clip(rng.standard_normal(table.shape), -2, 2) * (0.06, 0.06, 0.08)
-    for group in (
-        ("lv_blood", "rv_blood", "vessel", "liver_vessel", "lung_vessel"),
-        ("myocardium", "papillary", "trabecula", "rv_wall"),
-    ):
-        scale[[TISSUE_IDS[name] for name in group]] = scale[TISSUE_IDS[group[0]]]
-    values = table * scale
-    water = rng.beta(0.6, 1.2)
-    stomach = TISSUE_IDS["stomach"]
-    values[stomach, 1] *= 1.0 + 2.0 * water
-    values[stomach, 2] *= 0.8 + 0.8 * water
-    return values
