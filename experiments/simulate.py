@@ -1,13 +1,15 @@
 """Simulates labelled cardiac cine MR: ``python -m experiments.simulate --out=DIR``.
 
 Writes the layout of the M&Ms challenge (4D NIfTI with end-diastole and end-systole,
-nine-class labels, dataset_information.csv, split.csv); run again, it continues.
+nine-class labels, dataset_information.csv, split.csv); run again, it continues. With
+``--anatomy=xcat --source=xcat.zip`` the subjects are made of an XCAT phantom instead of
+the free anatomy; images made elsewhere come in by ``experiments.import_pairs``.
 """
 
 import argparse
 import sys
 
-from cmrjax.simulation.population import simulate_population
+from cmrjax.simulation.population import ANATOMIES, simulate_population
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -31,8 +33,15 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="seed of the population (0)")
     add("--image-size", type=int, default=192, help="rows and columns (192)")
     add("--spacing", type=float, default=1.33, help="pixel distance, mm (1.33)")
-    add("--slice-distance", type=float, help="slice distance, mm (drawn, 8 to 10)")
-    add("--jobs", type=int, default=1, help="processes at work (1)")
+    add("--slice-distance", type=float, help="slice distance, mm (drawn)")
+    add(
+        "--anatomy",
+        default="free",
+        choices=ANATOMIES,
+        help="what subjects are made of: a free parametric torso, or a phantom (free)",
+    )
+    add("--source", help="the phantom for --anatomy=xcat: XCAT zip file or folder")
+    add("--jobs", type=int, help="processes at work (number of processors)")
     add("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(argv)
 
@@ -48,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
             image_size=args.image_size,
             spacing=args.spacing,
             slice_distance=args.slice_distance,
+            anatomy=args.anatomy,
+            source=args.source,
             jobs=args.jobs,
             progress=not args.quiet,
         )

@@ -11,7 +11,8 @@ from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.labels import MULTI_TISSUE, LabelSchema, get_schema
 from cmrjax.simulation.anatomy import paint_anatomy, sample_anatomy
 from cmrjax.simulation.tissues import tissue_to_class
-from cmrjax.simulation.xcat import open_xcat, resample_short_axis
+from cmrjax.simulation.xcat import open_xcat
+from cmrjax.simulation.xcat_short_axis import resample_short_axis
 from experiments.configs.base import Config
 
 SIMULATED = "simulated"

@@ -1,60 +1,33 @@
 """Populations of virtual subjects on disk, in the layout of the M&Ms challenge."""
 
+import hashlib
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 from tqdm import tqdm
 
-from cmrjax.files import (
-    atomic_directory,
-    provenance,
-    read_json,
-    write_json,
-    write_text,
+from cmrjax.files import sha256_file
+from cmrjax.simulation.phantom_source import open_source
+from cmrjax.simulation.population_folder import (
+    TableRow,
+    claim_folder,
+    is_complete,
+    write_subject,
+    write_tables,
 )
-from cmrjax.labels import MULTI_TISSUE
 from cmrjax.simulation.subject import (
     SIMULATION_VERSION,
-    VirtualSubject,
     check_sampling,
     simulate_subject,
 )
 
+ANATOMIES = ("free", "xcat")
 _VENDOR, _CENTRE, _VENDOR_NAME = "S", "1", "Simulated"
-# 60 % train, 20 % development, 20 % test; a longer population keeps the split of the
-# shorter one, and three subjects already hold one of each.
-_SPLIT_CYCLE = ("train", "development", "test", "train", "train")
-
-
-def write_subject(
-    out: str | Path, code: str, subject: VirtualSubject, *, settings: dict[str, Any]
-) -> None:
-    """Write one subject as ``out/code/code_sa.nii.gz``, ``_sa_gt.nii.gz``, ``.json``.
-
-    The folder appears at once and complete. Arrays are [x, y, slice, time] with time 0
-    end-diastole and 1 end-systole.
-
-    Args:
-        out: Folder of the population.
-        code: The subject's code.
-        subject: The subject.
-        settings: What it was simulated with; kept in its JSON file.
-    """
-    with atomic_directory(Path(out) / code, overwrite=True) as folder:
-        for suffix, array in (("sa", subject.images), ("sa_gt", subject.labels)):
-            image = nib.Nifti1Image(array.transpose(3, 2, 1, 0), subject.affine)
-            image.header.set_xyzt_units("mm", "sec")
-            image.set_sform(subject.affine, code=1)
-            image.set_qform(subject.affine, code=1)
-            nib.save(image, folder / f"{code}_{suffix}.nii.gz")
-        write_json(
-            folder / f"{code}.json",
-            {"code": code, "settings": settings, **subject.metadata},
-        )
 
 
 def simulate_population(
@@ -65,7 +38,9 @@ def simulate_population(
     image_size: int = 192,
     spacing: float = 1.33,
     slice_distance: float | None = None,
-    jobs: int = 1,
+    anatomy: str = "free",
+    source: str | Path | None = None,
+    jobs: int | None = 1,
     progress: bool = True,
 ) -> int:
     """Simulate a population into a folder; run again, it continues.
@@ -80,17 +55,23 @@ def simulate_population(
         image_size: As in `simulate_subject`.
         spacing: As in `simulate_subject`, mm.
         slice_distance: As in `simulate_subject`, mm.
-        jobs: Processes at work.
+        anatomy: One of ``ANATOMIES``: "free" needs nothing, "xcat" makes the subjects
+            of a phantom.
+        source: The phantom, an XCAT zip file or folder; for "xcat" only. Nothing of it
+            is written but the subjects made of it.
+        jobs: Processes at work; None takes the number of processors.
         progress: Whether to show a progress bar.
 
     Returns:
         Number of subjects simulated now; the others were there already.
 
     Raises:
-        ValueError: If an argument is out of range, or the folder holds a population
-            with other settings or more subjects.
+        ValueError: If an argument is out of range, the source cannot be used, or the
+            folder holds a population with other settings or more subjects.
+        FileNotFoundError: If there is no such source.
     """
     check_sampling(image_size, spacing, slice_distance)
+    jobs = (os.cpu_count() or 1) if jobs is None else jobs
     if not 1 <= subjects <= 9999 or seed < 0 or jobs < 1:
         raise ValueError(
             "expected subjects from 1 to 9999, seed >= 0 and jobs >= 1, got "
@@ -102,19 +83,25 @@ def simulate_population(
         "image_size": image_size,
         "spacing": spacing,
         "slice_distance": slice_distance,
+        "anatomy": anatomy,
+        "source_sha256": _source_hash(anatomy, source),
     }
+    if source is not None:
+        open_source(Path(source))  # what is wrong with it is said before anything
     out = Path(out)
-    _check_folder(out, subjects, settings)
-    record = {"subjects": subjects, "settings": settings, "schema": MULTI_TISSUE.name}
-    write_json(out / "simulation.json", {**record, **provenance(config=settings)})
-    todo = [i for i in range(subjects) if not _is_complete(out, i, settings)]
-    tasks = [(str(out), index, settings) for index in todo]
+    claim_folder(out, subjects, settings)
+    codes = [subject_code(index) for index in range(subjects)]
+    todo = [i for i in range(subjects) if not is_complete(out, codes[i], settings)]
+    tasks = [_Task(out, index, settings, source) for index in todo]
     bar = tqdm(total=subjects, initial=subjects - len(todo), disable=not progress)
     with bar:
         bar.set_description("subjects")
         for _ in _run(tasks, jobs):
             bar.update()
-    _write_tables(out, subjects)
+    rows = [
+        TableRow(code, _VENDOR_NAME, _VENDOR, _CENTRE, ("0", "1")) for code in codes
+    ]
+    write_tables(out, rows)
     return len(todo)
 
 
@@ -123,7 +110,17 @@ def subject_code(index: int) -> str:
     return f"SIM{index:04d}"
 
 
-def _run(tasks: list[tuple[str, int, dict[str, Any]]], jobs: int) -> Iterator[None]:
+@dataclass(frozen=True)
+class _Task:
+    """One subject to simulate and write."""
+
+    out: Path
+    index: int
+    settings: dict[str, Any]
+    source: str | Path | None
+
+
+def _run(tasks: list[_Task], jobs: int) -> Iterator[None]:
     """Work the tasks off, here or in ``jobs`` processes."""
     if jobs == 1 or len(tasks) < 2:
         yield from map(_simulate_task, tasks)
@@ -133,56 +130,45 @@ def _run(tasks: list[tuple[str, int, dict[str, Any]]], jobs: int) -> Iterator[No
         yield from pool.map(_simulate_task, tasks)
 
 
-def _simulate_task(task: tuple[str, int, dict[str, Any]]) -> None:
+def _simulate_task(task: _Task) -> None:
     """Simulate and write one subject."""
-    out, index, settings = task
+    settings = task.settings
     subject = simulate_subject(
-        (settings["seed"], index),
+        (settings["seed"], task.index),
         image_size=settings["image_size"],
         spacing=settings["spacing"],
         slice_distance=settings["slice_distance"],
+        source=None if task.source is None else open_source(Path(task.source)),
     )
-    write_subject(out, subject_code(index), subject, settings=settings)
+    write_subject(
+        task.out,
+        subject_code(task.index),
+        subject.images,
+        subject.labels,
+        subject.affine,
+        description={"settings": settings, **subject.metadata},
+    )
 
 
-def _check_folder(out: Path, subjects: int, settings: dict[str, Any]) -> None:
-    """Raise ValueError if the folder holds another population."""
-    if not (out / "simulation.json").exists():
-        return
-    there = read_json(out / "simulation.json")
-    old = there.get("settings") or {}
-    changed = [
-        f"{key} {old.get(key)} there, {value} asked"
-        for key, value in settings.items()
-        if old.get(key) != value
-    ]
-    if there.get("subjects", 0) > subjects:
-        changed.append(f"subjects {there['subjects']} there, {subjects} asked")
-    if changed:
+def _source_hash(anatomy: str, source: str | Path | None) -> str | None:
+    """Return the hash of the source's files, None without one."""
+    if anatomy not in ANATOMIES:
+        raise ValueError(f"anatomy must be one of {', '.join(ANATOMIES)}: {anatomy!r}")
+    if (source is None) != (anatomy == "free"):
+        wrong = "needs a source" if source is None else "has no source"
         raise ValueError(
-            f"{out} holds a population with other settings ({'; '.join(changed)}): "
-            "choose another folder with out, or delete this one"
+            f"anatomy {anatomy} {wrong}: an XCAT zip file or folder goes with"
+            " anatomy xcat, and with no other"
         )
-
-
-def _is_complete(out: Path, index: int, settings: dict[str, Any]) -> bool:
-    """Return whether a subject was written with the same settings."""
-    code = subject_code(index)
-    folder = out / code
-    names = (f"{code}_sa.nii.gz", f"{code}_sa_gt.nii.gz", f"{code}.json")
-    if not all((folder / name).is_file() for name in names):
-        return False
-    return read_json(folder / f"{code}.json").get("settings") == settings
-
-
-def _write_tables(out: Path, subjects: int) -> None:
-    """Write dataset_information.csv and split.csv."""
-    rows = ["External code,VendorName,Vendor,Centre,ED,ES"]
-    split = ["External code,Vendor,Centre,split"]
-    for index in range(subjects):
-        code = subject_code(index)
-        rows.append(f"{code},{_VENDOR_NAME},{_VENDOR},{_CENTRE},0,1")
-        part = _SPLIT_CYCLE[index % len(_SPLIT_CYCLE)]
-        split.append(f"{code},{_VENDOR},{_CENTRE},{part}")
-    write_text(out / "dataset_information.csv", "\n".join(rows) + "\n")
-    write_text(out / "split.csv", "\n".join(split) + "\n")
+    if source is None:
+        return None
+    path = Path(source)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    parts = [
+        f"{file.relative_to(path).as_posix()} {sha256_file(file)}"
+        for file in files
+        if file.is_file() or not path.is_dir()
+    ]
+    if not path.is_dir():
+        return parts[0].split()[-1]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

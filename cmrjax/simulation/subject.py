@@ -1,20 +1,26 @@
 """One virtual subject: images, exact labels and all that was drawn for it."""
 
+import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from cmrjax.labels import MULTI_TISSUE
+from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
 from cmrjax.simulation.acquisition import (
     AcquisitionParameters,
     acquire,
     sample_acquisition,
 )
-from cmrjax.simulation.anatomy import PHASES, Anatomy, paint_anatomy, sample_anatomy
-from cmrjax.simulation.tissues import TISSUES, sample_tissue_values, tissue_to_class
+from cmrjax.simulation.anatomy import PHASES, paint_anatomy, sample_anatomy
+from cmrjax.simulation.geometry import Geometry
+from cmrjax.simulation.phantom_anatomy import sample_phantom_anatomy
+from cmrjax.simulation.phantom_paint import paint_phantom
+from cmrjax.simulation.phantom_source import PhantomSource
+from cmrjax.simulation.relaxation import sample_tissue_values
+from cmrjax.simulation.tissues import TISSUES, tissue_to_class
 
-SIMULATION_VERSION = 1  # raise when the same seed would give other images
+SIMULATION_VERSION = 2  # raise when the same seed would give other images
 SUB_SLICES = 3
 _FINE = 1.5  # coarsest sampling of the anatomy, mm
 
@@ -45,6 +51,7 @@ def simulate_subject(
     image_size: int = 192,
     spacing: float = 1.33,
     slice_distance: float | None = None,
+    source: PhantomSource | None = None,
 ) -> VirtualSubject:
     """Simulate one subject at end-diastole and end-systole.
 
@@ -54,7 +61,8 @@ def simulate_subject(
         seed: Seed, one or several integers >= 0.
         image_size: Rows and columns, 16 or more.
         spacing: Distance of pixels, mm, 0.5 to 6.
-        slice_distance: Distance of slices, mm, 4 to 20; None draws 8, 9 or 10.
+        slice_distance: Distance of slices, mm, 4 to 20; None draws one.
+        source: Phantom that the subject is made of; None draws a free anatomy.
 
     Returns:
         The subject.
@@ -67,49 +75,122 @@ def simulate_subject(
     shape_rng, detail_rng, scanner_rng, *noise_rngs = map(
         np.random.default_rng, streams
     )
-    anatomy = sample_anatomy(
-        shape_rng,
-        image_size=image_size,
-        spacing=spacing,
-        slice_distance=slice_distance,
-    )
+    sampling = {
+        "image_size": image_size,
+        "spacing": spacing,
+        "slice_distance": slice_distance,
+    }
+    make = _free if source is None else functools.partial(_from_phantom, source)
+    painted = make(shape_rng, detail_rng, sampling)
     scanner = sample_acquisition(scanner_rng, sample_tissue_values(scanner_rng))
-    images, labels = _render(anatomy, scanner, detail_rng, noise_rngs)
-    geometry = anatomy.geometry
+    geometry = painted.geometry
     size = np.array([geometry.slice_distance, geometry.spacing, geometry.spacing])
+    labels = painted.labels()
     return VirtualSubject(
-        images=images,
+        images=painted.images(scanner, noise_rngs),
         labels=labels,
         spacing=size,
         affine=geometry.affine(),
         metadata={
-            **_volumes(anatomy, labels, float(np.prod(size)) / 1000.0),
-            "anatomy": _plain(asdict(anatomy)),
+            **painted.volumes,
+            "label_volume_ml": _label_volumes(labels, float(np.prod(size)) / 1000.0),
+            "anatomy": _plain(painted.parameters),
             "acquisition": _plain(asdict(scanner)),
             "tissues": [tissue.name for tissue in TISSUES],
         },
     )
 
 
-def _render(
-    anatomy: Anatomy,
-    scanner: AcquisitionParameters,
+@dataclass(frozen=True)
+class _Painted:
+    """Tissues of both phases and where they lie.
+
+    Attributes:
+        tissue: [2, d, s, h, w] uint8; h and w are those of the image times ``fine``.
+        geometry: The slices.
+        body: Half width and half depth of the body, mm.
+        fine: Samples per pixel and axis.
+        volumes: Volumes of the shape as it was meant.
+        parameters: What was drawn.
+    """
+
+    tissue: np.ndarray
+    geometry: Geometry
+    body: tuple[float, float]
+    fine: int
+    volumes: dict[str, Any]
+    parameters: dict[str, Any]
+
+    def images(
+        self, scanner: AcquisitionParameters, noise_rngs: list[np.random.Generator]
+    ) -> np.ndarray:
+        """Return images of both phases, [2, d, h, w] int16."""
+        planes = list(
+            self.geometry.planes(sub_slices=SUB_SLICES, oversampling=self.fine)
+        )
+        images = [
+            acquire(phase, planes, scanner, rng, body=self.body, oversampling=self.fine)
+            for phase, rng in zip(self.tissue, noise_rngs, strict=True)
+        ]
+        return np.stack(images)
+
+    def labels(self) -> np.ndarray:
+        """Return the labels of both phases, [2, d, h, w] uint8."""
+        middle = self.tissue[:, :, SUB_SLICES // 2, :: self.fine, :: self.fine]
+        return tissue_to_class()[middle]
+
+
+def _free(
+    shape_rng: np.random.Generator,
     detail_rng: np.random.Generator,
-    noise_rngs: list[np.random.Generator],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (int16) and labels (uint8) of both phases, [2, d, h, w] each."""
+    sampling: dict[str, Any],
+) -> _Painted:
+    """Paint a free anatomy."""
+    anatomy = sample_anatomy(shape_rng, **sampling)
     fine = max(1, int(np.ceil(anatomy.geometry.spacing / _FINE)))
     tissue = paint_anatomy(
         anatomy, detail_rng, sub_slices=SUB_SLICES, oversampling=fine
     )
-    planes = list(anatomy.geometry.planes(sub_slices=SUB_SLICES, oversampling=fine))
-    body = anatomy.torso.half_axes
-    images = [
-        acquire(phase, planes, scanner, rng, body=body, oversampling=fine)
-        for phase, rng in zip(tissue, noise_rngs, strict=True)
-    ]
-    labels = tissue_to_class()[tissue[:, :, SUB_SLICES // 2, ::fine, ::fine]]
-    return np.stack(images), labels
+    return _Painted(
+        tissue=tissue,
+        geometry=anatomy.geometry,
+        body=anatomy.torso.half_axes,
+        fine=fine,
+        volumes=_volumes(
+            [heart.lv_volume_ml() for heart in anatomy.hearts],
+            [heart.wall for heart in anatomy.hearts],
+        ),
+        parameters=asdict(anatomy),
+    )
+
+
+def _from_phantom(
+    source: PhantomSource,
+    shape_rng: np.random.Generator,
+    detail_rng: np.random.Generator,
+    sampling: dict[str, Any],
+) -> _Painted:
+    """Paint a subject made of a phantom."""
+    pair = int(shape_rng.integers(len(source.pairs)))
+    phantoms = source.load(pair)
+    anatomy = sample_phantom_anatomy(shape_rng, phantoms, **sampling)
+    fine = max(1, int(np.ceil(anatomy.geometry.spacing / _FINE)))
+    tissue = paint_phantom(
+        anatomy, phantoms, detail_rng, sub_slices=SUB_SLICES, oversampling=fine
+    )
+    return _Painted(
+        tissue=tissue,
+        geometry=anatomy.geometry,
+        body=anatomy.body,
+        fine=fine,
+        volumes=_volumes(anatomy.lv_volumes_ml(), anatomy.walls_mm()),
+        parameters={
+            "source": source.xcat.path.name,
+            "frames": source.pairs[pair],
+            "phantom_beats": source.beats,
+            **anatomy.parameters(),
+        },
+    )
 
 
 def check_sampling(
@@ -124,28 +205,22 @@ def check_sampling(
         raise ValueError(f"slice_distance must be 4 to 20 mm, got {slice_distance}")
 
 
-def _volumes(
-    anatomy: Anatomy, labels: np.ndarray, voxel_ml: float
-) -> dict[str, dict[str, float] | float]:
-    """Return volumes of the shape and of its labels, ml, and the ejection fraction."""
-    shape = {
-        phase: heart.lv_volume_ml()
-        for phase, heart in zip(PHASES, anatomy.hearts, strict=True)
+def _volumes(volumes: list[float], walls: list[float]) -> dict[str, Any]:
+    """Name what is known of the shape at each phase: ml, fraction, mm."""
+    return {
+        "lv_volume_ml": dict(zip(PHASES, volumes, strict=True)),
+        "ejection_fraction": 1.0 - volumes[1] / volumes[0],
+        "wall_thickness_mm": dict(zip(PHASES, walls, strict=True)),
     }
-    counted = {
+
+
+def _label_volumes(labels: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    """Count the volumes of the labels, ml."""
+    return {
         f"{name}_{phase}": float((label_map == MULTI_TISSUE.id_of(name)).sum())
         * voxel_ml
         for phase, label_map in zip(PHASES, labels, strict=True)
-        for name in ("LV", "MYO", "RV")
-    }
-    return {
-        "lv_volume_ml": shape,
-        "ejection_fraction": 1.0 - shape["ES"] / shape["ED"],
-        "wall_thickness_mm": {
-            phase: heart.wall
-            for phase, heart in zip(PHASES, anatomy.hearts, strict=True)
-        },
-        "label_volume_ml": counted,
+        for name in HEART_CLASSES
     }
 
 

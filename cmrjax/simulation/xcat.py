@@ -16,38 +16,15 @@ from typing import IO
 
 import numpy as np
 
-from cmrjax.data.resample import interpolate_labels
 from cmrjax.labels import MULTI_TISSUE, LabelSchema
-
-# Pattern of the organ's whole name (either case) and its class; no organ fits two.
-# Where the class is a choice:
-# - Bone, marrow and cartilage are skeletal_muscle, as in `tissues.TISSUES`: a rib is
-#   then part of the chest wall, not a ring of two classes. So is the wall of the right
-#   ventricle, which has the contrast of muscle and which no expert draws, and other
-#   soft tissue of neck and mediastinum, nearest to muscle in contrast.
-# - `body` is what belongs to no organ: mostly fat under the skin and between organs.
-#   The pericardium is a shell that holds the heart's fat; an adult's thymus is fat.
-# - Atrial walls are thin and belong to the rest of the heart: other_blood.
-# - Airways look like lung; gas in the bowel is part of the bowel; the great vessels
-#   are `body`, so fat, unless XCAT ran with `vessel_flag = 1`.
-ORGAN_CLASSES: tuple[tuple[str, str], ...] = (
-    (r"bldplLV", "LV"),
-    (r"myoLV", "MYO"),
-    (r"bldplRV", "RV"),
-    (r"myoRV|muscle|diaphragm|rib|spine|cortical_bone|bone_marrow", "skeletal_muscle"),
-    (r"cartilage|spinal_cord|brain|eye|lens|pituitary|salivary", "skeletal_muscle"),
-    (r"(para)?thyroid|lymph(_abnormal)?|esophagus(_cont)?", "skeletal_muscle"),
-    (r"(myo|bldpl)(LA|RA)|aorta|((inferior|superior)_)?vena_cava", "other_blood"),
-    (r"(cor_|coronary_|pulm_|pulmonary_)?(art|artery|vein)", "other_blood"),
-    (r"((r|l|right|left)_)?lung|airway|trach_bronch|laryngopharynx", "lung"),
-    (r"sinus", "background"),
-    (r"body|skin|fat|pericardium|thymus|breast", "fat"),
-    (r"liver|gall_bladder|st_wall|st_cnts|pancreas|spleen|adrenal|sem", "abdomen"),
-    (r"((r|l|right|left)_)?(kidney.*|renal_pelvis|ovary)|fallopian_tubes", "abdomen"),
-    (r"(asc|trans|desc)_li|sm_intest|intest_air|rectum|uterus|bladder", "abdomen"),
-    (r"ureter|urethra|prostate|vas_def|epididymus|ejac_duct|test|vagina", "abdomen"),
+from cmrjax.simulation.tissues import TISSUE_IDS
+from cmrjax.simulation.xcat_organs import (
+    NEVER_PAINTED,
+    ORGAN_CLASSES,
+    Patterns,
+    class_names_of_organs,
+    tissue_names_of_organs,
 )
-NEVER_PAINTED = ("lesn",)  # lesions are written in modes of their own only
 
 _ID_LIMIT = 65535  # ids are held as uint16
 _VALUE = np.dtype("<f4")
@@ -135,7 +112,7 @@ class XcatPhantom:
         schema: LabelSchema = MULTI_TISSUE,
         *,
         absent: Collection[str] = NEVER_PAINTED,
-        organ_classes: tuple[tuple[str, str], ...] = ORGAN_CLASSES,
+        organ_classes: Patterns = ORGAN_CLASSES,
     ) -> np.ndarray:
         """Reads one frame as class labels.
 
@@ -156,23 +133,60 @@ class XcatPhantom:
             ValueError: As `read_ids` and, for the ids that occur in the frame,
                 `class_names_of_organs`.
         """
-        ids = self.read_ids(frame)
-        present = sorted({int(i) for slice_ids in ids for i in np.unique(slice_ids)})
+        ids, organs = self._read_organs(frame)
         names = class_names_of_organs(
-            {i: self.organs.get(i, ()) for i in present},
+            organs,
             absent=absent,
             organ_classes=organ_classes,
             where=f"{self.path}, {self.parameter_file}",
         )
-        table = np.zeros(present[-1] + 1, np.uint8)
-        for i in present:
-            if i not in names:
+        values = {i: MULTI_TISSUE.id_of(name) for i, name in names.items()}
+        table = self._table(frame, organs, values)
+        return MULTI_TISSUE.merge_table(schema)[table][ids]
+
+    def read_tissues(
+        self, frame: int, *, absent: Collection[str] = NEVER_PAINTED
+    ) -> np.ndarray:
+        """Reads one frame as tissues, which are finer than classes.
+
+        Args:
+            frame: One of ``frames``.
+            absent: As for `read_labels`.
+
+        Returns:
+            [d, h, w] uint8, ids of `tissues.TISSUES`.
+
+        Raises:
+            ValueError: As `read_labels`.
+        """
+        ids, organs = self._read_organs(frame)
+        where = f"{self.path}, {self.parameter_file}"
+        names = tissue_names_of_organs(organs, absent=absent, where=where)
+        values = {i: TISSUE_IDS[name] for i, name in names.items()}
+        return self._table(frame, organs, values)[ids]
+
+    def _read_organs(self, frame: int) -> tuple[np.ndarray, dict[int, tuple[str, ...]]]:
+        """Reads the ids of a frame, and the organs of those that occur."""
+        ids = self.read_ids(frame)
+        present = sorted({int(i) for slice_ids in ids for i in np.unique(slice_ids)})
+        return ids, {i: self.organs.get(i, ()) for i in present}
+
+    def _table(
+        self,
+        frame: int,
+        organs: Mapping[int, tuple[str, ...]],
+        values: Mapping[int, int],
+    ) -> np.ndarray:
+        """What each id that occurs becomes; [ids] uint8."""
+        table = np.zeros(max(organs) + 1, np.uint8)
+        for i, names in organs.items():
+            if i not in values:
                 raise ValueError(
                     f"{self.path}, {self.files[frame]}: holds id {i}, but its organs"
-                    f" ({', '.join(self.organs[i])}) are said to be absent"
+                    f" ({', '.join(names)}) are said to be absent"
                 )
-            table[i] = MULTI_TISSUE.id_of(names[i])
-        return MULTI_TISSUE.merge_table(schema)[table][ids]
+            table[i] = values[i]
+        return table
 
 
 def open_xcat(path: str | Path) -> XcatPhantom:
@@ -217,122 +231,6 @@ def open_xcat(path: str | Path) -> XcatPhantom:
             )
     grid, organs = _grid(parameters, where), _organs(parameters, where)
     return XcatPhantom(path, parameter_files[0], files, *grid, organs)
-
-
-def class_names_of_organs(
-    organs: Mapping[int, tuple[str, ...]],
-    *,
-    absent: Collection[str] = NEVER_PAINTED,
-    organ_classes: tuple[tuple[str, str], ...] = ORGAN_CLASSES,
-    where: str = "organs",
-) -> dict[int, str]:
-    """Finds the class of each id, by the names of its organs.
-
-    An id may be shared by organs of one class. Id 0 is also the air around the body.
-
-    Args:
-        organs: Organ names of each id.
-        absent: Organs that are left out.
-        organ_classes: Pattern of organ names and class of ``MULTI_TISSUE``.
-        where: What is looked at, usually a file; errors begin with it.
-
-    Returns:
-        The class name of each id, ids left out whose organs are all absent.
-
-    Raises:
-        ValueError: If an organ fits no pattern or those of several classes, or an id
-            is shared by organs of different classes; all of them are listed.
-    """
-    names: dict[int, str] = {}
-    unknown, shared = [], []
-    for organ_id, all_organs in organs.items():
-        found = {
-            organ: {c for p, c in organ_classes if re.fullmatch(p, organ, re.I)}
-            for organ in all_organs
-            if organ not in absent
-        }
-        unknown += [organ for organ, classes in found.items() if len(classes) != 1]
-        classes = set().union(*found.values(), {"background"} if organ_id == 0 else ())
-        if len(classes) > 1:
-            shared.append(f"{organ_id} ({', '.join(found)})")
-        if classes:
-            names[organ_id] = min(classes)
-    if unknown:
-        raise ValueError(
-            f"{where}: no single class is known for {', '.join(unknown)}. Give each a"
-            " pattern in organ_classes or, if not in the volume, name it in absent"
-        )
-    if shared:
-        raise ValueError(
-            f"{where}: organs of different classes share an id: {', '.join(shared)};"
-            " 0 is air, too. Run XCAT with one activity per organ, or name the organs"
-            " that are not in the volume in absent"
-        )
-    return names
-
-
-def resample_short_axis(
-    labels: np.ndarray,
-    spacing: tuple[float, float, float],
-    *,
-    target_spacing: float = 1.33,
-    image_size: int = 256,
-    centre: tuple[float, float] | None = None,
-    schema: LabelSchema = MULTI_TISSUE,
-) -> np.ndarray:
-    """Resamples labels in plane and cuts a square around the heart.
-
-    The largest linearly interpolated share wins, as for real labels. The square is
-    moved as far as it must to stay in the field of view; beyond that is background.
-
-    Args:
-        labels: [d, h, w] integers, ids of ``schema``.
-        spacing: (z, y, x), mm.
-        target_spacing: Distance of the new pixels, mm.
-        image_size: Rows and columns of the result.
-        centre: (row, column) in pixels of ``labels``; by default the mean position of
-            LV, MYO and RV in all slices.
-        schema: The schema of the ids.
-
-    Returns:
-        [d, image_size, image_size], the type of ``labels``.
-
-    Raises:
-        ValueError: If there is no heart and no ``centre``, or a size is not positive.
-    """
-    if labels.ndim != 3 or not min(*spacing, target_spacing, image_size) > 0:
-        raise ValueError(
-            "expected labels [d, h, w], positive spacings and image_size; got shape"
-            f" {labels.shape}, {spacing} and {target_spacing} mm, {image_size}"
-        )
-    middle = _heart_centre(labels, schema) if centre is None else centre
-    (rows, rows_inside), (columns, columns_inside) = (
-        _square_side(middle[i], labels.shape[i + 1], step, image_size)
-        for i, step in enumerate(
-            (target_spacing / spacing[1], target_spacing / spacing[2])
-        )
-    )
-    cut = [interpolate_labels(part[None], rows, columns) for part in labels]
-    return np.where(rows_inside[:, None] & columns_inside, np.concatenate(cut), 0)
-
-
-def _square_side(
-    middle: float, size: int, step: float, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Native index of each new pixel along an axis, and whether it lies inside."""
-    slack = (size - count * step) / 2  # how far the middle may be off, native pixels
-    native_centre = (size - 1) / 2
-    shift = np.clip(middle - native_centre, -max(slack, 0), max(slack, 0))
-    index = native_centre + shift + (np.arange(count) - (count - 1) / 2) * step
-    return index, np.abs(index - native_centre) <= size / 2
-
-
-def _heart_centre(labels: np.ndarray, schema: LabelSchema) -> tuple[float, float]:
-    """Mean (row, column) of the heart in all slices, pixels."""
-    _, rows, columns = np.nonzero(np.isin(labels, schema.heart_ids))
-    if not len(rows):
-        raise ValueError("the labels hold no LV, MYO or RV to centre on; give centre")
-    return float(rows.mean()), float(columns.mean())
 
 
 def _member_names(path: Path) -> list[str]:

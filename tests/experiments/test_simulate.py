@@ -17,6 +17,14 @@ def test_simulates_then_keeps_then_refuses(tmp_path, capsys):
     assert "simulate: " in capsys.readouterr().err
 
 
+def test_a_missing_phantom_is_one_line(tmp_path, capsys):
+    command = [f"--out={tmp_path / 'out'}", "--anatomy=xcat", "--quiet"]
+    assert main([*command, f"--source={tmp_path / 'nowhere.zip'}"]) == 2
+    assert "nowhere.zip" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "anatomy xcat needs a source" in capsys.readouterr().err
+
+
 def test_out_is_required(capsys):
     with pytest.raises(SystemExit, match="2"):
         parse_arguments([])

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from cmrjax.files import read_json
-from cmrjax.simulation.population import (
-    simulate_population,
-    simulate_subject,
-    write_subject,
-)
+from cmrjax.simulation.population import simulate_population
+from cmrjax.simulation.population_folder import write_subject
+from cmrjax.simulation.subject import simulate_subject
+from tests.simulation.drawn_phantom import drawn_tissue, write_xcat
 
 _SMALL = {"image_size": 32, "spacing": 6.0, "progress": False}
 
@@ -91,10 +90,59 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nib, "save", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_subject(tmp_path, "SIM0000", subject, settings={})
+        write_subject(
+            tmp_path,
+            "SIM0000",
+            subject.images,
+            subject.labels,
+            subject.affine,
+            description={},
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_numbers_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"subjects from 1 to 9999.*subjects=0"):
         simulate_population(tmp_path, 0, 1)
+
+
+def test_a_phantom_makes_a_population_that_is_kept_apart(tmp_path):
+    path = write_xcat(tmp_path / "xcat", {1: drawn_tissue(), 2: drawn_tissue(16.0)})
+    out = tmp_path / "out"
+    small = {**_SMALL, "anatomy": "xcat", "source": path}
+    assert simulate_population(out, 2, 7, **small) == 2
+    assert simulate_population(out, 2, 7, **small) == 0
+    metadata = read_json(out / "SIM0000" / "SIM0000.json")
+    assert metadata["anatomy"]["source"] == "xcat"
+    assert metadata["settings"]["source_sha256"]
+    codes = {path.name for path in out.iterdir()}
+    assert codes == {
+        "SIM0000",
+        "SIM0001",
+        "dataset_information.csv",
+        "simulation.json",
+        "split.csv",
+    }  # nothing else of the phantom
+    with pytest.raises(ValueError, match="anatomy xcat there, free asked"):
+        simulate_population(out, 2, 7, **_SMALL)
+    volume = path / "scan_act_2.bin"
+    volume.write_bytes(volume.read_bytes()[:-4] + bytes(4))
+    (path / "scan_log").write_text("another phantom")
+    with pytest.raises(ValueError, match=r"source_sha256 \w+ there, \w+ asked"):
+        simulate_population(out, 2, 7, **small)
+
+
+def test_anatomy_and_source_go_together(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"anatomy must be one of free, xcat: 'cat'"):
+        simulate_population(out, 1, 1, anatomy="cat")
+    with pytest.raises(ValueError, match="anatomy xcat needs a source: an XCAT zip"):
+        simulate_population(out, 1, 1, anatomy="xcat")
+    with pytest.raises(ValueError, match="anatomy free has no source"):
+        simulate_population(out, 1, 1, source="phantom.zip")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        simulate_population(out, 1, 1, anatomy="xcat", source=tmp_path / "nowhere")
+    (tmp_path / "text.zip").write_text("text")
+    with pytest.raises(ValueError, match="no folder and no zip file"):
+        simulate_population(out, 1, 1, anatomy="xcat", source=tmp_path / "text.zip")
+    assert not out.exists()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from cmrjax.labels import MULTI_TISSUE
+from cmrjax.simulation.phantom_source import open_source
 from cmrjax.simulation.subject import simulate_subject
+from tests.simulation.drawn_phantom import drawn_tissue, write_xcat
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,25 @@ def test_deterministic_by_seed(subject):
     assert again.metadata == subject.metadata
     other = simulate_subject((0, 4), image_size=96, spacing=2.66)
     assert other.metadata["lv_volume_ml"] != subject.metadata["lv_volume_ml"]
+
+
+def test_a_phantom_makes_a_subject(tmp_path):
+    source = open_source(write_xcat(tmp_path / "xcat", {4: drawn_tissue()}))
+    made = [
+        simulate_subject((0, 1), image_size=64, spacing=4.0, source=source)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(made[0].images, made[1].images)
+    np.testing.assert_array_equal(made[0].labels, made[1].labels)
+    MULTI_TISSUE.validate(made[0].labels)
+    for name in ("LV", "MYO", "RV", "lung", "abdomen", "fat"):
+        assert (made[0].labels == MULTI_TISSUE.id_of(name)).any()
+    metadata = json.loads(json.dumps(made[0].metadata))
+    assert metadata["anatomy"]["frames"] == [4, 4]
+    assert not metadata["anatomy"]["phantom_beats"]
+    volume = metadata["lv_volume_ml"]
+    assert 0.2 < metadata["ejection_fraction"] < 0.8
+    assert metadata["label_volume_ml"]["LV_ED"] == pytest.approx(volume["ED"], rel=0.35)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from cmrjax.labels import CAVITY, MULTI_TISSUE
-from cmrjax.simulation.xcat import (
-    ORGAN_CLASSES,
-    class_names_of_organs,
-    open_xcat,
-    resample_short_axis,
-)
+from cmrjax.simulation.tissues import TISSUE_IDS, tissue_to_class
+from cmrjax.simulation.xcat import open_xcat
+from cmrjax.simulation.xcat_organs import ORGAN_CLASSES, class_names_of_organs
+from cmrjax.simulation.xcat_short_axis import resample_short_axis
 
 ORGANS = {
     "hrt_myoLV_act": 7,
@@ -106,6 +104,16 @@ def test_reads_parameters_ids_and_labels(tmp_path, zipped):
     np.testing.assert_array_equal(
         phantom.read_labels(2, CAVITY), MULTI_TISSUE.merge(expected, CAVITY)
     )
+
+
+def test_tissues_are_finer_than_labels(tmp_path):
+    phantom = open_xcat(_write(tmp_path))
+    tissue = phantom.read_tissues(2)
+    assert tissue.dtype == np.uint8
+    names = {0: "air", 40: "fat", 7: "myocardium", 3: "lv_blood", 12: "rv_blood"}
+    for organ_id, name in {**names, 5: "lung"}.items():
+        assert (tissue[_volume(2) == organ_id] == TISSUE_IDS[name]).all()
+    np.testing.assert_array_equal(tissue_to_class()[tissue], phantom.read_labels(2))
 
 
 def test_axes_are_slice_row_column_with_columns_fastest(tmp_path):
@@ -211,98 +219,6 @@ def test_shared_ids_need_one_class(tmp_path):
         phantom.read_labels(1)
     labels = phantom.read_labels(1, absent=("liver", "lesn"))
     assert (labels == MULTI_TISSUE.id_of("RV")).sum() == 3
-
-
-def test_an_organ_without_activity_is_not_told_from_air(tmp_path):
-    with pytest.raises(ValueError, match=r"share an id: 0 \(lung\); 0 is air"):
-        class_names_of_organs({0: ("lung",), 1: ("liver",)})
-    assert class_names_of_organs({0: ("lung",)}, absent=("lung",)) == {0: "background"}
-    assert class_names_of_organs({0: (), 4: ("lung",)}, absent=("lung",)) == {
-        0: "background"
-    }
-
-
-@pytest.mark.parametrize(
-    ("class_name", "organs"),
-    [
-        ("other_blood", "myoLA bldplRA art vein coronary_art aorta vena_cava"),
-        ("skeletal_muscle", "myoRV muscle rib spine bone_marrow esophagus brain"),
-        ("fat", "body pericardium skin thymus"),
-        ("lung", "l_lung right_lung airway trach_bronch"),
-        ("abdomen", "liver spleen st_cnts r_kidney_cortex l_renal_pelvis asc_li sem"),
-        ("abdomen", "intest_air left_ovary ureter urethra test bladder LIVER"),
-        ("background", "sinus"),
-    ],
-)
-def test_organs_have_the_class_that_their_name_says(class_name, organs):
-    names = class_names_of_organs({1: tuple(organs.split())})
-    assert names == {1: class_name}
-
-
-def test_every_pattern_names_a_class_and_all_classes_are_reached():
-    assert {c for _, c in ORGAN_CLASSES} == set(MULTI_TISSUE.class_names)
-
-
-def test_an_organ_of_two_classes_is_refused():
-    twice = (("liver", "fat"), *ORGAN_CLASSES)
-    with pytest.raises(ValueError, match="no single class is known for liver, x"):
-        class_names_of_organs({1: ("liver", "x"), 2: ("body",)}, organ_classes=twice)
-
-
-def _disc(shape, centre, radius, spacing=1.0) -> np.ndarray:
-    rows, columns = np.indices(shape)
-    distance = np.hypot(rows - centre[0], columns - centre[1])
-    return np.where(distance * spacing < radius, 1, 6).astype(np.uint8)[None]
-
-
-def test_resampling_keeps_sizes_in_mm_and_centres_on_the_heart():
-    labels = _disc((90, 100), (45.0, 52.0), 20.0, spacing=2.0)
-    result = resample_short_axis(
-        labels, (5.0, 2.0, 2.0), target_spacing=1.0, image_size=64
-    )
-    assert result.shape == (1, 64, 64)
-    assert result.dtype == np.uint8
-    assert set(np.unique(result)) == {1, 6}
-    area = 4.0 * (labels == 1).sum()  # mm^2, near pi 20^2
-    assert (result == 1).sum() == pytest.approx(area, rel=0.02)
-    _, rows, columns = np.nonzero(result == 1)
-    np.testing.assert_allclose([rows.mean(), columns.mean()], 31.5, atol=0.01)
-
-
-def test_equal_grid_is_an_exact_cut():
-    labels = np.random.default_rng(0).integers(0, 9, (2, 12, 15), np.uint8)
-    result = resample_short_axis(
-        labels, (8.0, 1.33, 1.33), image_size=6, centre=(5.5, 7.5)
-    )
-    np.testing.assert_array_equal(result, labels[:, 3:9, 5:11])
-
-
-@pytest.mark.parametrize(
-    ("centre", "cut"), [((0, 14), np.s_[0:6, 9:15]), ((99, -9), np.s_[6:12, 0:6])]
-)
-def test_square_stays_inside_the_field_of_view(centre, cut):
-    labels = np.random.default_rng(1).integers(1, 9, (1, 12, 15), np.uint8)
-    result = resample_short_axis(labels, (8.0, 1.33, 1.33), image_size=6, centre=centre)
-    np.testing.assert_array_equal(result[0], labels[0][cut])
-
-
-def test_background_surrounds_a_small_field_of_view():
-    labels = np.full((1, 4, 10), 2, np.uint8)
-    result = resample_short_axis(labels, (8.0, 2.0, 2.0), image_size=8)[0]
-    assert resample_short_axis(labels, (8.0, 2.0, 2.0), image_size=8).dtype == np.uint8
-    covered = np.abs(np.arange(8) - 3.5) * 1.33 <= 4.0
-    np.testing.assert_array_equal(result == 2, np.tile(covered[:, None], (1, 8)))
-    assert set(np.unique(result)) == {0, 2}
-
-
-def test_resampling_says_what_it_needs():
-    labels = np.full((1, 8, 8), MULTI_TISSUE.id_of("fat"), np.uint8)
-    with pytest.raises(ValueError, match="no LV, MYO or RV to centre on"):
-        resample_short_axis(labels, (5.0, 2.0, 2.0))
-    with pytest.raises(ValueError, match="positive spacings and image_size"):
-        resample_short_axis(labels, (5.0, 2.0, 2.0), image_size=0)
-    with pytest.raises(ValueError, match=r"got shape \(8, 8\)"):
-        resample_short_axis(labels[0], (5.0, 2.0, 2.0))
 
 
 @pytest.mark.development_data
