@@ -76,7 +76,10 @@ def sample_geometry(
 ) -> Geometry:
     """Draw slices across the heart: turned, tilted a little, off-centre.
 
-    The order of the slices, base or apex first, is drawn too.
+    As on scanners, columns run to the patient's left or, where the slice counts as
+    sagittal, to the back: the heart's axis lies half-way, so both occur, and the
+    technician turns the field of view. The order of the slices, base or apex first,
+    is drawn too.
 
     Args:
         rng: Source of randomness.
@@ -90,18 +93,19 @@ def sample_geometry(
     Returns:
         The geometry: 7 to 14 slices from above the base to beyond the tip.
     """
-    turn, tilt = rng.normal(0, 0.28), rng.normal(0, 0.03, 2).clip(-0.07, 0.07)
+    turn, tilt = rng.normal(0, 0.24), rng.normal(0, 0.03, 2).clip(-0.07, 0.07)
     u, v, w = heart_axes
     normal = w + tilt[0] * u + tilt[1] * v
     normal /= np.linalg.norm(normal)
-    column = np.cos(turn) * u + np.sin(turn) * v
-    column -= (column @ normal) * normal
+    toward = np.eye(3)[1 if rng.uniform() < 0.72 else 0]
+    column = toward - (toward @ normal) * normal
     column /= np.linalg.norm(column)
+    column = np.cos(turn) * column + np.sin(turn) * np.cross(column, normal)
     row = np.cross(column, normal)
-    first = -rng.uniform(0.5, 1.6) * slice_distance
-    beyond = rng.uniform(0.2, 1.1) * slice_distance
+    first = -rng.uniform(0.4, 2.4) * slice_distance
+    beyond = rng.uniform(0.1, 1.6) * slice_distance
     count = int(np.clip(np.ceil((tip + beyond - first) / slice_distance), 7, 14))
-    shift = np.clip(rng.normal(0, 15, 2), -32, 32) + np.array((-7.0, 4.0))
+    shift = np.clip(rng.normal(0, 15, 2), -38, 38)
     reverse, thickness = rng.uniform() < 0.5, slice_distance * rng.uniform(0.7, 1.0)
     half = spacing * (image_size // 2)
     origin = heart_base + first * normal

@@ -1,15 +1,14 @@
-"""Painting of the heart into image slices: ventricles, walls, atria, vessels.
+"""Painting of the heart into image slices: ventricles, their walls and fat.
 
 Heart coordinates are those of `cmrjax.simulation.heart`.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from cmrjax.simulation.heart import APEX_WALL, TOP, HeartShape
-from cmrjax.simulation.shapes import Capsule, Ellipsoid, SlicePlane
 from cmrjax.simulation.tissues import TISSUE_IDS
+
+_TIP = 0.25  # height of the right ventricle's corners over the line they hang on
 
 
 def heart_coordinates(
@@ -33,7 +32,12 @@ def heart_coordinates(
 
 
 def paint_ventricles(
-    heart: HeartShape, tissue: np.ndarray, local: np.ndarray, roughness: np.ndarray
+    heart: HeartShape,
+    tissue: np.ndarray,
+    local: np.ndarray,
+    roughness: np.ndarray,
+    *,
+    gap: np.ndarray | None = None,
 ) -> None:
     """Paint both ventricles, their walls and the fat on them, in place.
 
@@ -42,6 +46,8 @@ def paint_ventricles(
         tissue: [s, h, w] uint8 tissue ids, changed.
         local: [3, s, h, w] float32 mm, heart coordinates.
         roughness: [h, w] float32, smooth noise of unit variance; makes trabeculae.
+        gap: [s, h, w] float32 mm, distance from the chest's wall and the diaphragm;
+            fat fills narrow spaces between those and the heart. None: far away.
     """
     ids = TISSUE_IDS
     u, v, w = local
@@ -54,30 +60,106 @@ def paint_ventricles(
     thick = heart.wall * (1.0 + amplitude * np.cos(theta + phase))
     inner = _profile(heart, w, 0.0) * heart.radius * wave
     outer = _profile(heart, w, heart.wall) * (heart.radius * wave + thick)
-    position = ((w - heart.base) / heart.rv_length).clip(0, 1)
-    angle = np.mod(theta - heart.rv_angle + np.pi, 2 * np.pi) - np.pi
-    turn = angle / (heart.rv_half_angle * (1.0 - 0.3 * position**2))
-    skewed = turn - heart.rv_skew * (1 - turn * turn) * 0.6
-    bulge = np.cos(np.clip(skewed, -1, 1) * (np.pi / 2)).clip(0, None) ** 0.55
-    right = (np.abs(turn) < 1) & (w - heart.base < heart.rv_length) & below
-    width = heart.rv_width * np.sqrt(1.0 - position**1.7) * bulge * right
-    free = outer + width + np.where(width > 1.0, 2.5, 0.0)
-    groove = 6.0 * np.exp(-(((w - heart.base) / 9.0) ** 2))
-    corner = 1.6 * np.exp(-(((np.abs(turn) - 1.0) / 0.18) ** 2))
-    taper = ((heart.apex - w) / 15.0).clip(0.2, 1.0)
-    fat = taper * heart.fat * (0.6 + corner + 0.15 * roughness) + groove
-    tail = w < heart.apex + APEX_WALL * heart.wall
-    tissue[(rho < free + fat.clip(0)) & below & tail] = ids["fat"]
-    tissue[(rho < free) & below] = ids["rv_wall"]
-    in_right = (rho < outer + width) & below
+    right, above = right_distance(heart, local)
+    in_right = (right < 0) & (rho >= outer)
+    _paint_fat(heart, tissue, local, rho - outer, right, gap)
+    free = ~np.isin(tissue, (ids["vessel"], ids["rv_wall"])) & (rho >= outer)
+    tissue[(above < 1.5) & free] = ids["rv_wall"]
+    tissue[(above < 0) & free] = ids["vessel"]
+    ring = ~below & (w > heart.base - 9.0)  # the left atrium widens from the valve
+    tissue[ring & (rho < inner)] = ids["rv_wall"]
+    tissue[ring & (rho < inner - 1.5)] = ids["vessel"]
+    tissue[(right < heart.rv_wall) & (rho >= outer) & (above > 0)] = ids["rv_wall"]
     tissue[in_right] = ids["rv_blood"]
-    depth = (outer + width - rho) / np.maximum(width, 1.0)
-    rough = roughness > 0.5 + 2.4 * depth + 0.8 * (1 - position)
-    tissue[in_right & rough & (width > 4)] = ids["trabecula"]
+    position = ((w - heart.base) / heart.length).clip(0, 1)
+    rough = roughness > 0.5 - 0.13 * right + 1.2 * (0.7 - position)
+    tissue[in_right & rough] = ids["trabecula"]
     tissue[(rho < outer) & below] = ids["myocardium"]
     cavity = (rho < inner) & below
     tissue[cavity] = ids["lv_blood"]
     _paint_papillary(heart, tissue, local, cavity, roughness, rho / (inner + 1e-3))
+
+
+def right_distance(
+    heart: HeartShape, local: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far outside the right ventricle's free wall positions are.
+
+    Across the axis, the ventricle is what a curved free wall and a straight line
+    through the insertions enclose; the left ventricle, painted over it, makes it a
+    crescent. The free wall's height over the line is (1 - |s|^a)^b.
+
+    Args:
+        heart: The shape at this phase.
+        local: [3, s, h, w] float32 mm, heart coordinates.
+
+    Returns:
+        [s, h, w] float32 mm, negative inside; a bound, not the exact distance. Then
+        the same for the blood above its valves: right atrium and pulmonary root.
+    """
+    w = local[2]
+    below_valve = w - heart.base - heart.rv_base
+    across, q = _right_section(heart, local, (below_valve / heart.rv_length).clip(0, 1))
+    along = np.minimum(below_valve - heart.rv_tilt * q, w - heart.base)
+    ends = np.maximum(-along, below_valve - heart.rv_length)
+    narrowed = across - 0.8 * along  # the vessels over the valves are narrower
+    above = np.maximum(narrowed, np.maximum(-along - 12.0, along))
+    return np.maximum(across, ends), above
+
+
+def _right_section(
+    heart: HeartShape, local: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance across the axis, and the coordinate along the septum.
+
+    ``t`` is the position between the right ventricle's base (0) and its end (1).
+    """
+    u, v, w = local
+    angle = heart.rv_angle + heart.rv_twist * (1.0 - 2.0 * t)
+    p, q = u * np.cos(angle) + v * np.sin(angle), u * np.sin(angle) - v * np.cos(angle)
+    radius = _profile(heart, w, heart.wall) * (heart.radius + heart.wall) + 1e-3
+    p = p + heart.rv_bend * np.minimum(q * q / radius, 1.7 * radius)
+    line = radius * np.cos(heart.rv_half_angle)
+    full = radius - line + heart.rv_width * np.sqrt(1.0 - t**1.7)
+    half = radius * heart.rv_span * np.sqrt(1.0 - t**5) + 1e-3
+    front = 1.0 + heart.rv_outflow * np.exp(-((t / 0.3) ** 2))
+    s = q / (half * np.where(q < 0, front, 1.0))
+    s = (s - heart.rv_skew) / (1.0 - np.sign(s - heart.rv_skew) * heart.rv_skew)
+    a, b = heart.rv_powers
+    part = np.abs(s).clip(0, 1)
+    inside = (1.0 - part**a) ** b
+    height = (p - line - full * (_TIP + (1 - _TIP) * inside)) * (0.4 + 0.6 * inside)
+    sides = (height, (np.abs(s) - 1.0) * half, line + _TIP * full * part**4 - p)
+    across = np.maximum.reduce(sides)
+    outside = np.sqrt(sum(side.clip(0, None) ** 2 for side in sides))
+    return np.where(across > 0, outside, across), q
+
+
+def _paint_fat(
+    heart: HeartShape,
+    tissue: np.ndarray,
+    local: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    gap: np.ndarray | None,
+) -> None:
+    """Paint the fat on the heart, which fills the grooves between its chambers."""
+    u, v, w = local
+    side = heart.fat_right * heart.fat + heart.rv_wall
+    grown = np.exp(-(left - 0.5 * heart.fat) / 4.0) + np.exp(-(right - side) / 4.0)
+    groove = 2.5 * np.exp(-(((w - heart.base) / 9.0) ** 2))
+    low = np.clip(v, 0, None) / (heart.radius + heart.wall)  # more on the diaphragm
+    if gap is not None:
+        # Most of all in the angle between right ventricle, liver and breastbone.
+        angle = np.clip(low, 0, 1) * np.clip(0.5 - u / 60.0, 0, 1)
+        far = np.minimum(left, right).clip(0, None)
+        near_heart = np.exp(-far / (18.0 + 14.0 * angle))
+        reach = (2.5 + heart.fat) * (1.0 + 1.5 * angle)
+        grown = grown + 1.7 * near_heart * np.exp(-(gap - 0.6 * side) / reach)
+    near = grown * np.exp(groove) * (1.0 + 0.5 * low) > 1.0
+    end = heart.apex + APEX_WALL * heart.wall + 0.7 * heart.fat * heart.fat_right
+    room = np.isin(tissue, [TISSUE_IDS[name] for name in ("lung", "lung_vessel")])
+    tissue[near & room & (w >= heart.base - 12.0) & (w < end)] = TISSUE_IDS["fat"]
 
 
 def _profile(heart: HeartShape, w: np.ndarray, wall: float) -> np.ndarray:
@@ -99,62 +181,17 @@ def _paint_papillary(
     u, v, w = local
     position = (w - heart.base) / heart.length
     middle = (position > 0.3) & (position < 0.82) & cavity
-    size = heart.papillary_radius * (1.0 + 0.2 * roughness)
-    for angle in heart.papillary_angles:
-        place = 0.72 * heart.radius * np.sqrt((1.0 - position**2).clip(0.1, None))
+    turn = 0.55 * heart.papillary_radius / heart.radius
+    heads = [(angle - turn, 1.0) for angle in heart.papillary_angles]
+    heads += [(angle + turn, 0.7) for angle in heart.papillary_angles]
+    for angle, part in heads:
+        size = part * heart.papillary_radius * (1.0 + 0.2 * roughness)
+        place = (
+            heart.papillary_place
+            * heart.radius
+            * np.sqrt((1.0 - position**2).clip(0.1, None))
+        )
         du, dv = u - place * np.cos(angle), v - place * np.sin(angle)
         tissue[middle & (du * du + dv * dv < size * size)] = TISSUE_IDS["papillary"]
     rough = roughness > 1.2 + 6.0 * (1.0 - level) + 2.0 * (0.6 - position).clip(0)
     tissue[cavity & rough] = TISSUE_IDS["papillary"]
-
-
-def paint_great_vessels(
-    heart: HeartShape,
-    tissue: np.ndarray,
-    points: np.ndarray,
-    plane: SlicePlane,
-    *,
-    base: np.ndarray,
-    axes: np.ndarray,
-    scale: float,
-) -> None:
-    """Paint atria and great vessels, in place; the ventricles are painted after them.
-
-    Args:
-        heart: The shape at this phase; the vessels follow its base plane.
-        tissue: [s, h, w] uint8 tissue ids, changed.
-        points: [3, s, h, w] float32 mm, patient positions.
-        plane: The slice they belong to.
-        base: [3] float64 mm, origin of the heart coordinates.
-        axes: [3, 3] float64, rows u, v, w.
-        scale: Size relative to a cavity of 150 ml.
-    """
-    blood, wall = TISSUE_IDS["vessel"], TISSUE_IDS["rv_wall"]
-
-    def at(u, v, w, patient=(0.0, 0.0, 0.0)):
-        local = np.array((u, v, w)) * scale + (0.0, 0.0, heart.base)
-        place = base + local @ axes + np.asarray(patient) * scale
-        return tuple(float(value) for value in place)
-
-    s = scale
-    root, artery = at(-10, -12, 4), at(-34, -34, 6)
-    atrium, inflow = at(6, 8, -23), at(-48, 14, -25)
-    ascending = at(-10, -12, 4, (-16, -14, 42))
-    shapes = [
-        Capsule(blood, at(-48, 18, -28), at(-48, 18, -28, (0, 10, -150)), 10 * s),
-        Capsule(blood, inflow, at(-48, 14, -25, (-4, 4, 120)), 9 * s),
-        Capsule(blood, atrium, at(6, 8, -23, (70, 26, 10)), 6.5 * s),
-        Capsule(blood, atrium, at(6, 8, -23, (66, 32, -22)), 6.0 * s),
-        Capsule(blood, atrium, at(6, 8, -23, (-80, 20, 12)), 6.5 * s),
-        Ellipsoid(blood, inflow, (25 * s, 28 * s, 33 * s)),
-        Ellipsoid(blood, atrium, (31 * s, 25 * s, 28 * s)),
-        Capsule(blood, artery, at(-34, -34, 6, (6, 4, 48)), 13 * s),
-        Capsule(
-            blood, at(-34, -34, 6, (6, 4, 48)), at(-34, -34, 6, (30, 50, 66)), 11 * s
-        ),
-        Capsule(blood, root, ascending, 15 * s),
-        Capsule(blood, ascending, at(-10, -12, 4, (-10, 0, 90)), 14 * s),
-    ]
-    for shape in shapes:
-        solid = replace(shape, wall=1.8, wall_tissue=wall)
-        solid.paint(tissue, points, plane, margin=8.0)

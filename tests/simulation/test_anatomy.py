@@ -86,7 +86,9 @@ def test_only_the_heart_moves():
     _, labels = _subject(3)
     moved = np.argwhere(labels[0] != labels[1])[:, 1:]
     assert len(moved)
-    assert np.ptp(moved, axis=0).max() * 2.0 < 200  # mm
+    assert (
+        np.ptp(moved, axis=0).max() * 2.0 < 230
+    )  # mm, fat and vessels around it included
 
 
 def test_same_seed_same_subject_at_any_resolution():

@@ -8,10 +8,9 @@ import pytest
 from cmrjax.simulation.heart import HeartShape, sample_heart
 from cmrjax.simulation.heart_paint import (
     heart_coordinates,
-    paint_great_vessels,
     paint_ventricles,
+    right_distance,
 )
-from cmrjax.simulation.shapes import SlicePlane
 from cmrjax.simulation.tissues import TISSUE_IDS
 
 SPACING, SIZE, STEP = 1.5, 120, 3.0
@@ -81,10 +80,10 @@ def test_blood_of_the_left_ventricle_is_enclosed_by_muscle():
         assert (tissue[grown & ~inside] == TISSUE_IDS["myocardium"]).all()
 
 
-def test_nothing_is_painted_above_the_base_or_beyond_the_apex():
+def test_nothing_is_painted_far_above_the_base_or_beyond_the_apex():
     heart, _ = _hearts()
     far = heart.apex + heart.wall + heart.rv_length
-    tissue = _painted(heart, np.array([heart.base - 1.0, far]))
+    tissue = _painted(heart, np.array([heart.base - 15.0, far]))
     assert (tissue == TISSUE_IDS["lung"]).all()
 
 
@@ -110,32 +109,40 @@ def test_heart_coordinates_are_distances_along_the_axes():
     np.testing.assert_allclose(found, local, atol=1e-3)
 
 
-def test_great_vessels_are_above_the_base_and_scale_with_the_heart():
-    heart, _ = _hearts()
-    half = 2.0 * (SIZE - 1) / 2
-    plane = SlicePlane(
-        origin=np.array([-half, -half, 25.0]),
-        column_axis=np.array([1.0, 0, 0]),
-        row_axis=np.array([0, 1.0, 0]),
-        normal=np.array([0, 0, 1.0]),
-        shape=(SIZE, SIZE),
-        spacing=2.0,
-        offsets=(0.0,),
+def test_right_ventricle_is_wider_than_its_depth_over_the_septum_at_the_line():
+    heart, _ = _hearts(
+        rv_angle=np.pi, rv_twist=0.0, rv_skew=0.0, rv_bend=0.0, rv_base=0.0
     )
-    axes = np.diag([1.0, 1.0, -1.0])  # the apex points down: w = -z
-    areas = []
-    for scale in (0.8, 1.2):
+    u = np.linspace(-120, 0, 481)
+    w = np.full_like(u, 0.25 * heart.length)  # where the left ventricle is widest
+    line = np.stack([u, np.zeros_like(u), w])[:, None, None].astype(np.float32)
+    inside = u[right_distance(heart, line)[0][0, 0] < 0]
+    part = 0.25 * heart.length / heart.rv_length
+    reach = heart.radius + heart.wall + heart.rv_width * np.sqrt(1 - part**1.7)
+    assert -inside.min() == pytest.approx(reach, abs=0.5)
+    chord = (heart.radius + heart.wall) * np.cos(heart.rv_half_angle)
+    assert -inside.max() == pytest.approx(chord, abs=0.5)
+
+
+def test_blood_above_the_valve_lies_over_the_right_ventricle_and_not_in_it():
+    heart, _ = _hearts(rv_base=10.0, rv_tilt=0.0)
+    local = _coordinates(np.array([4.0, 16.0]))
+    right, above = right_distance(heart, local)
+    assert not (right[0] < 0).any()
+    assert (above[0] < 0).any()
+    assert (right[1] < 0).any()
+    assert not (above[1] < 0).any()
+
+
+def test_fat_fills_the_narrow_space_between_heart_and_wall_only():
+    heart, _ = _hearts(fat=3.0, fat_right=1.0)
+    w = np.array([0.4 * heart.length])
+    found = []
+    for gap in (2.0, 60.0):
         tissue = np.full((1, SIZE, SIZE), TISSUE_IDS["lung"], np.uint8)
-        paint_great_vessels(
-            heart,
-            tissue,
-            plane.points(),
-            plane,
-            base=np.zeros(3),
-            axes=axes,
-            scale=scale,
+        flat = np.zeros((SIZE, SIZE), np.float32)
+        paint_ventricles(
+            heart, tissue, _coordinates(w), flat, gap=np.full(tissue.shape, gap)
         )
-        kept = ("vessel", "rv_wall", "lung")
-        assert set(np.unique(tissue)) == {TISSUE_IDS[name] for name in kept}
-        areas.append((tissue == TISSUE_IDS["vessel"]).sum())
-    assert areas[1] > 1.3 * areas[0]
+        found.append((tissue == TISSUE_IDS["fat"]).sum())
+    assert found[0] > 1.5 * found[1] > 0
