@@ -37,12 +37,12 @@ def paint_wall(
     # Sheets of muscle with fat between them, then the layer of the ribs.
     sheet = 0.5 * (under + inner)  # -0.5 wall at the outside, +0.5 wall at the inside
     wide = 1.1 + 1.5 * torso.streaks * np.sin(x / 23.0 + z / 31.0 + 6 * torso.rib_phase)
-    tissue[(np.abs(sheet + 1.0) < wide) & (under > 2.0)] = ids["fat"]
+    tissue[(np.abs(sheet + 1.0) < wide) & (under > 2.0)] = ids["wall_fat"]
     along = (z + 0.55 * y) / torso.rib_distance + torso.rib_phase
     along = (along - np.floor(along) - 0.5) * torso.rib_distance
     ribs = inner > -12.0
     loose = torso.streaks * 5.0 - np.abs(np.abs(along) - 9.5)
-    tissue[ribs & (loose > 0) & (inner < -3.0)] = ids["fat"]
+    tissue[ribs & (loose > 0) & (inner < -3.0)] = ids["wall_fat"]
     rib = (along / _RIB) ** 2 + ((inner + 6.0) / 4.6) ** 2
     bar = ((np.abs(x) / 17.0) ** 4 + ((inner + 7.5) / 6.5) ** 2) + 9.0 * (y > 0)
     bar = bar + 9.0 * (z < -75.0)

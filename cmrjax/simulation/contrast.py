@@ -30,7 +30,8 @@ def signal_table(
     """
     t1, t2, density = tissue_values.T[:, :, None]
     precession = np.tile(np.arange(_BINS) * (4 * np.pi / _BINS), (len(t1), 1))
-    precession[TISSUE_IDS["fat"]] += _turn(fat_hertz, repetition_time)
+    fats = [TISSUE_IDS[name] for name in ("fat", "wall_fat")]
+    precession[fats] += _turn(fat_hertz, repetition_time)
     return bssfp_steady_state(
         t1,
         t2,

@@ -35,7 +35,7 @@ def paint_great_vessels(
         axes: [3, 3] float64, rows u, v, w.
         scale: Size relative to a cavity of 150 ml.
     """
-    wall, fat = TISSUE_IDS["rv_wall"], TISSUE_IDS["fat"]
+    wall, fat = TISSUE_IDS["vessel_wall"], TISSUE_IDS["fat"]
     veins, chambers = _vessels(heart, base, axes, scale)
     room = np.isin(tissue, (TISSUE_IDS["lung"], TISSUE_IDS["lung_vessel"]))
     for shape in chambers:

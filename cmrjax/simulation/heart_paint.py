@@ -63,11 +63,11 @@ def paint_ventricles(
     right, above = right_distance(heart, local)
     in_right = (right < 0) & (rho >= outer)
     _paint_fat(heart, tissue, local, rho - outer, right, gap)
-    free = ~np.isin(tissue, (ids["vessel"], ids["rv_wall"])) & (rho >= outer)
-    tissue[(above < 1.5) & free] = ids["rv_wall"]
+    free = ~np.isin(tissue, (ids["vessel"], ids["vessel_wall"])) & (rho >= outer)
+    tissue[(above < 1.5) & free] = ids["vessel_wall"]
     tissue[(above < 0) & free] = ids["vessel"]
     ring = ~below & (w > heart.base - 9.0)  # the left atrium widens from the valve
-    tissue[ring & (rho < inner)] = ids["rv_wall"]
+    tissue[ring & (rho < inner)] = ids["vessel_wall"]
     tissue[ring & (rho < inner - 1.5)] = ids["vessel"]
     tissue[(right < heart.rv_wall) & (rho >= outer) & (above > 0)] = ids["rv_wall"]
     tissue[in_right] = ids["rv_blood"]

@@ -15,7 +15,16 @@ _FINE_PLANE, _FINE_ACROSS = 1.0, 1.25  # wanted distance of fine samples, mm
 _SHELL = 12.0  # distances beyond this do not matter where tissues meet, mm
 _UNDER_SKIN = 22.0  # fat this deep or deeper lies between organs, mm
 # Tissues that grow into the fat between organs where a subject is lean.
-_GROWING = ("lung", "liver", "spleen", "stomach_wall", "kidney", "bowel", "muscle")
+_GROWING = (
+    "lung",
+    "liver",
+    "spleen",
+    "stomach_wall",
+    "kidney",
+    "bowel",
+    "muscle",
+    "diaphragm",
+)
 _STOMACH_WALL = 4.0  # mm; deeper is its content
 SKIN_UNIT = 0.25  # unit of `Phantom.skin`, mm
 

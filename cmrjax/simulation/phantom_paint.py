@@ -17,7 +17,7 @@ _CAP = 7.0  # height of the rounded tip that ends a cut ventricle, mm
 _LEFT = ("lv_blood", "papillary", "myocardium")
 _RIGHT = ("rv_blood", "trabecula", "rv_wall")
 # What epicardial fat does not cover.
-_FIRM = (*_LEFT, *_RIGHT, "vessel", "muscle", "bone", "air")
+_FIRM = (*_LEFT, *_RIGHT, "vessel", "muscle", "diaphragm", "bone", "air")
 
 
 def paint_phantom(

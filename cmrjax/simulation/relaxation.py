@@ -45,10 +45,12 @@ _TIMES_AT_15_AND_3: Mapping[str, tuple[tuple[float, float], tuple[float, float]]
 # Other tissues: T1 grows by 21 % and T2 falls by 8 % on average (de Bazelaire).
 _OTHER_RATIO = (1.21, 0.92)
 
-# Tissues that share values: what flows, and the muscle of the heart.
+# Tissues that share values: what flows, the heart's muscle, and thin sheets.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "blood": ("lv_blood", "rv_blood", "vessel", "liver_vessel", "lung_vessel"),
-    "heart_muscle": ("myocardium", "papillary", "trabecula", "rv_wall"),
+    "heart_muscle": ("myocardium", "papillary", "trabecula", "rv_wall", "vessel_wall"),
+    "fat": ("fat", "wall_fat"),
+    "muscle": ("muscle", "diaphragm"),
 }
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
 from cmrjax.simulation.acquisition import (
@@ -136,8 +137,13 @@ class _Painted:
 
     def labels(self) -> np.ndarray:
         """Return the labels of both phases, [2, d, h, w] uint8."""
-        middle = self.tissue[:, :, SUB_SLICES // 2, :: self.fine, :: self.fine]
-        return tissue_to_class()[middle]
+        classes = tissue_to_class()[self.tissue]
+        return np.stack(
+            [
+                [voxel_labels(part, fine=self.fine) for part in phase]
+                for phase in classes
+            ]
+        )
 
 
 def _free(
@@ -191,6 +197,33 @@ def _from_phantom(
             **anatomy.parameters(),
         },
     )
+
+
+def voxel_labels(classes: np.ndarray, *, fine: int) -> np.ndarray:
+    """Return the class with the largest share of each voxel of one slice.
+
+    The shares are those of the slice's thickness and, in plane, of a Gaussian of half a
+    pixel, as wide as what an image resolves. Ties go to the class at its centre.
+
+    Args:
+        classes: [s, h, w] uint8 class ids of the sub-slices; h and w are those of the
+            image times ``fine``.
+        fine: Samples per pixel and axis.
+
+    Returns:
+        [h / fine, w / fine] uint8.
+    """
+    labels = classes[len(classes) // 2, ::fine, ::fine].copy()
+    best = np.full(labels.shape, -1.0, np.float32)
+    centre = labels.copy()
+    for class_id in np.unique(classes):
+        share = (classes == class_id).mean(axis=0, dtype=np.float32)
+        share = ndimage.gaussian_filter(share, 0.5 * fine)[::fine, ::fine]
+        share = share + np.float32(1e-3) * (centre == class_id)
+        better = share > best
+        best[better] = share[better]
+        labels[better] = class_id
+    return labels
 
 
 def check_sampling(

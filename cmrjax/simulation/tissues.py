@@ -65,6 +65,11 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("marrow", "skeletal_muscle", 400.0, 65.0, 40.0, 0.12),
     Tissue("gland", "fat", 900.0, 60.0, 50.0, 0.12),
     Tissue("spinal_fluid", "skeletal_muscle", 3000.0, 500.0, 90.0, 0.08),
+    # Sheets of one or two pixels, labelled as what they belong to: no one would draw
+    # them, and no network could.
+    Tissue("vessel_wall", "other_blood", 979.0, 64.0, 42.0, 0.10),
+    Tissue("wall_fat", "skeletal_muscle", 548.0, 84.0, 70.0, 0.07),
+    Tissue("diaphragm", "abdomen", 1031.0, 40.0, 40.0, 0.10),
 )
 
 TISSUE_IDS: dict[str, int] = {tissue.name: i for i, tissue in enumerate(TISSUES)}

@@ -35,7 +35,7 @@ def paint_torso(
     middle = np.abs(x - 4.0) < between
     tissue[cavity & (height > 0) & ~middle] = TISSUE_IDS["lung"]
     paint_abdomen(torso, points, plane, tissue, cavity & (height < -2.5))
-    tissue[cavity & (np.abs(height + 1.2) < 1.3)] = TISSUE_IDS["muscle"]
+    tissue[cavity & (np.abs(height + 1.2) < 1.3)] = TISSUE_IDS["diaphragm"]
     _paint_spine(torso, points, plane, tissue, under > 0)
     return tissue, np.minimum(inner, height)
 
@@ -57,7 +57,7 @@ def _paint_spine(
         ("marrow", (0, y), 17.5, 2.0, "bone"),
         ("spinal_fluid", (0, y + 26), 8.5, 1.5, "fat"),
         ("muscle", (0, y + 26), 4.5, 0.0, "muscle"),
-        ("vessel", (24, y - 10 - aorta), aorta, 1.5, "muscle"),
+        ("vessel", (24, y - 10 - aorta), aorta, 1.5, "vessel_wall"),
         ("vessel", (-8, y - 23), 3.5, 1.0, "fat"),
         ("muscle", (8, y - 24 - aorta), 6.0, 1.0, "fat"),
     ]

@@ -36,7 +36,7 @@ def test_great_vessels_are_above_the_base_and_scale_with_the_heart():
             axes=axes,
             scale=scale,
         )
-        kept = ("vessel", "rv_wall", "lung", "fat")
+        kept = ("vessel", "vessel_wall", "lung", "fat")
         assert set(np.unique(tissue)) == {TISSUE_IDS[name] for name in kept}
         areas.append((tissue == TISSUE_IDS["vessel"]).sum())
     assert areas[1] > 1.3 * areas[0]

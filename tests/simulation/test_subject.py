@@ -7,7 +7,7 @@ import pytest
 
 from cmrjax.labels import MULTI_TISSUE
 from cmrjax.simulation.phantom_source import open_source
-from cmrjax.simulation.subject import simulate_subject
+from cmrjax.simulation.subject import simulate_subject, voxel_labels
 from tests.simulation.drawn_phantom import drawn_tissue, write_xcat
 
 
@@ -89,3 +89,25 @@ def test_a_phantom_makes_a_subject(tmp_path):
 def test_bad_sampling_is_refused(values, text):
     with pytest.raises(ValueError, match=text):
         simulate_subject(0, **values)
+
+
+def test_a_voxel_has_the_class_with_the_largest_share_of_it():
+    classes = np.full((3, 8, 8), 4, np.uint8)
+    classes[:, :4] = 7  # rows 0 to 3 in all sub-slices
+    classes[1, 6, 6] = 2  # one sample in the middle sub-slice: too little
+    classes[:2, 5, 1:4] = 3  # two of three sub-slices, a line of one sample
+    labels = voxel_labels(classes, fine=1)
+    assert labels.dtype == np.uint8
+    assert (labels[:3] == 7).all()
+    assert (labels[7] == 4).all()
+    assert labels[6, 6] == 4
+    assert labels[5, 2] == 3
+    half = voxel_labels(classes.repeat(2, 1).repeat(2, 2), fine=2)
+    assert half.shape == (8, 8)
+    assert (half[:3] == 7).all()
+    assert (half[7] == 4).all()
+
+
+def test_labels_of_one_class_stay():
+    same = voxel_labels(np.full((3, 4, 6), 5, np.uint8), fine=1)
+    np.testing.assert_array_equal(same, np.full((4, 6), 5))
