@@ -32,6 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
         " folder) it is held out. Exit status: 0 all well, 1 some files could not be"
         " used, 2 usage.",
     )
+    add_data_options(parser)
+    return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which data are prepared, and how."""
     add = parser.add_argument
     add("--dataset", required=True, choices=list(preconvert.DATASETS))
     add("--source", required=True, help="folder with the subjects, nested or flat")
@@ -56,8 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CODES",
         help="subjects whose voxel size is true all the same, separated by commas",
     )
+    add(
+        "--all-slices",
+        action="store_true",
+        help="keep slices without heart too, for the segmentation network",
+    )
     add("--overwrite", action="store_true", help="replace a prepared --out")
-    return parser
 
 
 def recipe_from(options: argparse.Namespace) -> Recipe:
@@ -80,6 +90,7 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
         spacing=(options.spacing, options.spacing),
         nominal_spacing=options.nominal_spacing,
         nominal_except=codes,
+        all_slices=options.all_slices,
     )
 
 

@@ -1,4 +1,4 @@
-"""Intensity transforms: native MR intensities to [-1, 1].
+"""Intensity transforms: native MR intensities to [-1, 1], or to z-scores.
 
 The transform is an object that is stored with the prepared data and with the model,
 so that training, evaluation and synthesis cannot use different ones.
@@ -130,8 +130,55 @@ class ClipTransform:
         return {"name": "clip", "low": self.low, "high": self.high}
 
 
-IntensityTransform = PercentileTransform | ClipTransform
-TRANSFORM_NAMES = ("percentile", "clip4000")
+@dataclass(frozen=True)
+class ZScoreTransform:
+    """Maps the volume's mean to 0 and its standard deviation to 1, without clipping.
+
+    For the segmentation network (SPEC 3), not for the GAN, whose images end at -1 and
+    1. Padding, which is -1 for every transform, is then about as dark as air.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name on the command line and in files."""
+        return "zscore"
+
+    def limits(self, volume: np.ndarray) -> tuple[float, float]:
+        """Returns the intensities that become -1 and 1 for this volume.
+
+        Raises:
+            ValueError: If the volume is empty, not finite or constant.
+        """
+        _check_finite(volume)
+        if volume.min() == volume.max():
+            raise ValueError(f"all intensities are {volume.min():g}: no image")
+        mean = float(np.mean(volume, dtype=np.float64))
+        deviation = float(np.std(volume, dtype=np.float64))
+        return mean - deviation, mean + deviation
+
+    def apply(self, volume: np.ndarray) -> np.ndarray:
+        """Maps a whole volume of one phase to z-scores.
+
+        Args:
+            volume: [d, h, w] native intensities, before any cropping or padding.
+
+        Returns:
+            [d, h, w] float32.
+
+        Raises:
+            ValueError: If the volume is empty, not finite or constant.
+        """
+        low, high = self.limits(volume)
+        unit = (np.asarray(volume, np.float64) - low) / (high - low)
+        return (2.0 * unit - 1.0).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the transform as plain JSON types."""
+        return {"name": self.name}
+
+
+IntensityTransform = PercentileTransform | ClipTransform | ZScoreTransform
+TRANSFORM_NAMES = ("percentile", "clip4000", "zscore")
 
 
 def get_transform(name: str) -> IntensityTransform:
@@ -144,6 +191,8 @@ def get_transform(name: str) -> IntensityTransform:
         return PercentileTransform()
     if name == "clip4000":
         return ClipTransform()
+    if name == "zscore":
+        return ZScoreTransform()
     raise ValueError(
         f"no intensity transform {name!r}; there are {', '.join(TRANSFORM_NAMES)}"
     )
@@ -157,9 +206,12 @@ def transform_from_dict(description: Mapping[str, Any]) -> IntensityTransform:
     """
     kinds = {"percentile": PercentileTransform, "clip": ClipTransform}
     name = description.get("name")
+    if name == "zscore":
+        return ZScoreTransform()
     if name not in kinds:
         raise ValueError(
-            f"unknown intensity transform {name!r}; known are {', '.join(kinds)}"
+            f"unknown intensity transform {name!r}; known are"
+            f" {', '.join(kinds)}, zscore"
         )
     return kinds[name](float(description["low"]), float(description["high"]))
 

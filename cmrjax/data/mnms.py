@@ -145,7 +145,12 @@ def _record(
         centre=_centre(row["Centre"]),
         image_path=image,
         label_path=_existing(folder, f"{code}_sa_gt"),
-        phases=tuple((p, _frame(row[p], p, code, table_path)) for p in PHASES),
+        # An empty cell: the subject has no such phase (but it needs one of them).
+        phases=tuple(
+            (p, _frame(row[p], p, code, table_path))
+            for p in PHASES
+            if row[p] or not any(row[q] for q in PHASES)
+        ),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
         official_subset=_subset_of_links(folder, source),
     )

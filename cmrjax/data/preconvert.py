@@ -5,11 +5,11 @@ subjects are prepared one by one into a temporary folder that is renamed at the 
 (``run_preparation``). Memory holds one subject at a time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,12 @@ from cmrjax.data.split import (
     read_split,
     resolve_splits,
 )
-from cmrjax.data.subject import PreparedVolume, Recipe, prepare_subject
+from cmrjax.data.subject import (
+    PreparedSubject,
+    PreparedVolume,
+    Recipe,
+    prepare_subject,
+)
 from cmrjax.data.summary import Summary
 from cmrjax.files import atomic_directory, provenance, sha256_file, write_json
 from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
@@ -60,6 +65,16 @@ class Plan:
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
+
+
+class Prepare(Protocol):
+    """Prepares one subject; see ``subject.prepare_subject``."""
+
+    def __call__(
+        self, record: SubjectRecord, recipe: Recipe, *, labels_expected: bool
+    ) -> PreparedSubject:
+        """Returns the volumes, and a line for each thing that could not be used."""
+        ...
 
 
 class NothingPreparedError(ValueError):
@@ -118,6 +133,9 @@ def run_preparation(
     plan: Plan,
     recipe: Recipe,
     *,
+    prepare: Prepare = prepare_subject,
+    complete: Callable[[Path, Summary], None] | None = None,
+    settings: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Summary:
@@ -126,6 +144,9 @@ def run_preparation(
     Args:
         plan: What to prepare.
         recipe: How.
+        prepare: Prepares one subject; by default with the labels of its files.
+        complete: Puts more files into the new folder before it gets its name.
+        settings: What else decides the result, for the manifest's provenance.
         say: Takes each notice and problem as it comes up.
         progress: Wraps the sequence of subjects, for example with a progress bar.
 
@@ -153,14 +174,19 @@ def run_preparation(
                 for name, dtype in ARRAYS.items()
             }
             for record in progress(plan.records):
-                _add_subject(plan, recipe, record, writers, summary, say)
+                expected = record.subject in plan.labelled
+                result = prepare(record, recipe, labels_expected=expected)
+                _add_subject(plan, record, result, writers, summary, say)
         if not summary.slices:
             raise NothingPreparedError(
                 f"{plan.source}: no usable slice in {len(plan.records)} subjects"
                 f" ({len(summary.unlabelled)} without labels,"
                 f" {len(summary.problems)} problems); nothing was written"
             )
-        write_json(folder / MANIFEST_FILE, _manifest(plan, recipe, summary, folder))
+        manifest = _manifest(plan, recipe, summary, folder, settings or {})
+        write_json(folder / MANIFEST_FILE, manifest)
+        if complete is not None:
+            complete(folder, summary)
     return summary
 
 
@@ -204,15 +230,13 @@ def _check_out(out: Path, overwrite: bool) -> None:
 
 def _add_subject(
     plan: Plan,
-    recipe: Recipe,
     record: SubjectRecord,
+    result: PreparedSubject,
     writers: dict[str, GrowingArray],
     summary: Summary,
     say: Callable[[str], None],
 ) -> None:
-    """Prepares one subject and appends what it gives."""
-    expected = record.subject in plan.labelled
-    result = prepare_subject(record, recipe, labels_expected=expected)
+    """Appends what a subject gave."""
     for line in (*result.notices, *(f"problem: {p}" for p in result.problems)):
         say(line)
     summary.problems += result.problems
@@ -249,17 +273,21 @@ def _volume_entry(
     plan: Plan, record: SubjectRecord, volume: PreparedVolume
 ) -> dict[str, Any]:
     """The volume's facts, with paths relative to the source folder."""
-    assert record.label_path is not None
+    label = record.label_path
     return {
         **volume.description,
         "image_file": record.image_path.relative_to(plan.source).as_posix(),
-        "label_file": record.label_path.relative_to(plan.source).as_posix(),
+        "label_file": label and label.relative_to(plan.source).as_posix(),
         "num_slices": len(volume.slices),
     }
 
 
 def _manifest(
-    plan: Plan, recipe: Recipe, summary: Summary, folder: Path
+    plan: Plan,
+    recipe: Recipe,
+    summary: Summary,
+    folder: Path,
+    more_settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     count = len(summary.slices)
     arrays = {
@@ -275,6 +303,7 @@ def _manifest(
         "schema": recipe.schema.to_dict(),
         "transform": recipe.transform.to_dict(),
         "nominal_except": sorted(recipe.nominal_except),
+        **more_settings,
     }
     return {
         "format": FORMAT,

@@ -1,5 +1,6 @@
 """Prepares one subject: reads, checks, normalises, resamples, crops."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,13 @@ from cmrjax.data.geometry import GridMap
 from cmrjax.data.intensity import IntensityTransform, PercentileTransform
 from cmrjax.data.nifti import NiftiFile, read_nifti
 from cmrjax.data.records import SubjectRecord
+from cmrjax.data.subject_files import (
+    check_frames,
+    check_label_frames,
+    check_pair,
+    header_notices,
+    read_labels,
+)
 from cmrjax.labels import CAVITY, SOURCE_LABELS, LabelSchema
 
 
@@ -24,6 +32,8 @@ class Recipe:
         spacing: Pixel size (y, x) of the prepared slices, mm.
         nominal_spacing: Whether the headers' spacing is known not to be the true one.
         nominal_except: Subjects whose spacing is true all the same.
+        all_slices: Whether slices without heart are kept too, as a network needs that
+            is to see whole stacks.
     """
 
     source_names: str = "mnms"
@@ -33,6 +43,7 @@ class Recipe:
     spacing: tuple[float, float] = (1.33, 1.33)
     nominal_spacing: bool = False
     nominal_except: frozenset[str] = frozenset()
+    all_slices: bool = False
 
     def is_nominal(self, subject: str) -> bool:
         """Whether this subject's header spacing is nominal."""
@@ -40,8 +51,37 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class NativePhase:
+    """One phase as it was acquired, and the way to the model's grid.
+
+    Attributes:
+        file: The image file; ``file.frames[frame]`` is the phase.
+        phase: "ED" or "ES".
+        frame: Index of the phase in the file.
+        labels: [d, h, w] uint8 of the label file, ids of the recipe's schema; None
+            where none is read.
+        grid: Relation between the file's in-plane grid and the model's.
+    """
+
+    file: NiftiFile
+    phase: str
+    frame: int
+    labels: np.ndarray | None
+    grid: GridMap
+
+    @property
+    def volume(self) -> np.ndarray:
+        """[d, h, w] intensities as stored."""
+        return self.file.frames[self.frame]
+
+
+Labeller = Callable[[NativePhase], np.ndarray]
+"""Gives the labels of a phase on the model's grid, [d, *image_size] uint8."""
+
+
+@dataclass(frozen=True)
 class PreparedVolume:
-    """The slices of one phase that show heart.
+    """The slices of one phase that show heart, or all of them.
 
     Attributes:
         images: [n, h, w] float32 in [-1, 1]; padding is -1.
@@ -76,7 +116,12 @@ class PreparedSubject:
 
 
 def prepare_subject(
-    record: SubjectRecord, recipe: Recipe, *, labels_expected: bool = True
+    record: SubjectRecord,
+    recipe: Recipe,
+    *,
+    labels_expected: bool = True,
+    labeller: Labeller | None = None,
+    with_labels: bool = True,
 ) -> PreparedSubject:
     """Reads a subject's files and prepares its volumes.
 
@@ -88,129 +133,83 @@ def prepare_subject(
         recipe: How.
         labels_expected: Whether a label file that holds background only is a problem;
             in the folder "Unlabeled" it never is.
+        labeller: Gives the labels of each phase; the slices in which it puts heart are
+            kept. By default the labels are those of the file.
+        with_labels: Whether the label file is read at all; without, there must be a
+            labeller.
     """
+    assert with_labels or labeller is not None
     result = PreparedSubject()
-    in_unlabelled = record.official_subset == "unlabelled"
-    if record.label_path is None:
-        if in_unlabelled:
-            result.unlabelled = True
-        else:
-            result.problems.append(
-                f"{record.image_path}: has no label file beside it, expected"
-                f" {record.subject}_sa_gt.nii.gz; fetch it or leave the subject out"
-            )
-        return result
     try:
-        labels = read_nifti(record.label_path)
-        if not labels.frames.any():
-            if labels_expected and not in_unlabelled:
-                raise ValueError(
-                    f"{labels.path}: holds background only, but {record.subject} is one"
-                    " of the labelled subjects; fetch it again or leave the subject out"
-                )
+        labels = read_labels(record, labels_expected) if with_labels else None
+        if with_labels and labels is None:
             result.unlabelled = True
             return result
         image = read_nifti(record.image_path)
-        _check_pair(image, labels)
-        _check_label_frames(record, labels)
+        if labels is None:
+            check_frames(record, image)
+        else:
+            check_pair(image, labels)
+            check_label_frames(record, labels)
     except ValueError as error:
         result.problems.append(str(error))
         return result
-    result.notices += _header_notices(image, labels)
+    result.notices += header_notices(image, labels)
     for phase, frame in record.phases:
         try:
-            volume = _prepare_phase(
-                record, recipe, image, labels, phase, frame, result.notices
+            native = _native_phase(recipe, image, labels, phase, frame)
+            result.volumes.append(
+                _prepare_phase(record, recipe, native, labels, labeller, result.notices)
             )
-            result.volumes.append(volume)
         except ValueError as error:
             result.problems.append(str(error))
     return result
 
 
-def _check_pair(image: NiftiFile, labels: NiftiFile) -> None:
-    if image.frames.shape != labels.frames.shape:
-        raise ValueError(
-            f"{labels.path}: has shape {_file_shape(labels)}, the image"
-            f" {image.path.name} has {_file_shape(image)}; they must be the same"
-        )
-
-
-def _header_notices(image: NiftiFile, labels: NiftiFile) -> list[str]:
-    """What the headers say twice and not alike; it is not an error."""
-    notices = []
-    if not np.allclose(image.affine, labels.affine, atol=1e-2):
-        notices.append(
-            f"{labels.path}: its affine is not the image's; voxels are paired by"
-            " index and the image's affine is kept"
-        )
-    by_affine = np.linalg.norm(image.affine[:3, :3], axis=0)[::-1]
-    if not np.allclose(by_affine, image.spacing, rtol=0.01):
-        stated = " x ".join(f"{v:g}" for v in image.spacing[::-1])
-        found = " x ".join(f"{v:.4g}" for v in by_affine[::-1])
-        notices.append(
-            f"{image.path}: the voxel size is {stated} mm in pixdim and {found} mm in"
-            " the affine; pixdim is used for resampling"
-        )
-    return notices
-
-
-def _check_label_frames(record: SubjectRecord, labels: NiftiFile) -> None:
-    """The frames of the table must exist and be the labelled ones."""
-    count = len(labels.frames)
-    for phase, frame in record.phases:
-        if frame >= count:
-            raise ValueError(
-                f"{labels.path}: the table puts {phase} at frame {frame}, the file has"
-                f" {count} frame(s) (0 to {count - 1}); correct the table"
-            )
-    wanted = {frame for _, frame in record.phases}
-    if not any(labels.frames[frame].any() for frame in wanted):
-        found = [i for i in range(count) if labels.frames[i].any()]
-        stated = ", ".join(f"{phase} {frame}" for phase, frame in record.phases)
-        raise ValueError(
-            f"{labels.path}: has labels at frame(s) {', '.join(map(str, found))}, but"
-            f" the table says {stated}; correct the table"
-        )
+def _native_phase(
+    recipe: Recipe, image: NiftiFile, labels: NiftiFile | None, phase: str, frame: int
+) -> NativePhase:
+    _, _, rows, columns = image.frames.shape
+    return NativePhase(
+        file=image,
+        phase=phase,
+        frame=frame,
+        labels=labels and _native_labels(recipe, labels, phase, frame),
+        grid=GridMap(
+            (rows, columns), image.spacing[1:], recipe.spacing, recipe.image_size
+        ),
+    )
 
 
 def _prepare_phase(
     record: SubjectRecord,
     recipe: Recipe,
-    image: NiftiFile,
-    labels: NiftiFile,
-    phase: str,
-    frame: int,
+    native: NativePhase,
+    labels: NiftiFile | None,
+    labeller: Labeller | None,
     notices: list[str],
 ) -> PreparedVolume:
     """Normalises, resamples and crops one frame; keeps the slices with heart."""
-    heart = recipe.schema.heart_ids
-    native_labels = _native_labels(recipe, labels, phase, frame)
-    native = image.frames[frame]
+    image, grid = native.file, native.grid
     try:
-        limits = recipe.transform.limits(native)
-        normalised = recipe.transform.apply(native)
+        limits = recipe.transform.limits(native.volume)
+        normalised = recipe.transform.apply(native.volume)
     except ValueError as error:
         raise ValueError(
-            f"{image.path}: frame {frame} ({phase}): {error}; fetch it again or leave"
-            " the subject out"
+            f"{image.path}: frame {native.frame} ({native.phase}): {error}; fetch it"
+            " again or leave the subject out"
         ) from error
-    grid = GridMap(
-        native.shape[1:], image.spacing[1:], recipe.spacing, recipe.image_size
+    if labeller is not None:
+        model_labels = labeller(native)
+    else:
+        assert native.labels is not None
+        model_labels = grid.labels_to_model(native.labels)
+    kept = np.flatnonzero(
+        np.isin(model_labels, recipe.schema.heart_ids).any(axis=(1, 2))
     )
-    model_labels = grid.labels_to_model(native_labels)
-    kept = np.flatnonzero(np.isin(model_labels, heart).any(axis=(1, 2)))
-    crop = f"crop to {recipe.image_size[0]}x{recipe.image_size[1]}"
-    if not len(kept):
-        raise ValueError(
-            f"{labels.path}: {phase}: the central {crop} leaves no heart; use a larger"
-            " --image-size"
-        )
-    if np.isin(native_labels[:, ~grid.native_coverage()], heart).any():
-        notices.append(
-            f"{labels.path}: {phase}: the {crop} cuts the heart; use a larger"
-            " --image-size"
-        )
+    _check_heart(recipe, native, labels, kept, notices)
+    if recipe.all_slices:
+        kept = np.arange(len(model_labels))
     return PreparedVolume(
         images=grid.image_to_model(normalised[kept]),
         labels=model_labels[kept],
@@ -218,16 +217,45 @@ def _prepare_phase(
         valid_box=grid.valid_box,
         description={
             "subject": record.subject,
-            "phase": phase,
-            "frame": frame,
+            "phase": native.phase,
+            "frame": native.frame,
             "subset": record.subset,
             "nominal_spacing": recipe.is_nominal(record.subject),
             "intensity_limits": list(limits),
             "image_sha256": image.sha256,
-            "label_sha256": labels.sha256,
+            "label_sha256": None if labels is None else labels.sha256,
             **_grid_facts(grid, image),
         },
     )
+
+
+def _check_heart(
+    recipe: Recipe,
+    native: NativePhase,
+    labels: NiftiFile | None,
+    kept: np.ndarray,
+    notices: list[str],
+) -> None:
+    """Some slice must show heart; a crop through the heart is worth knowing."""
+    if native.labels is None or labels is None:
+        if not len(kept):
+            raise ValueError(
+                f"{native.file.path}: frame {native.frame} ({native.phase}): no heart"
+                " is found in any slice; check the image or leave the subject out"
+            )
+        return
+    crop = f"crop to {recipe.image_size[0]}x{recipe.image_size[1]}"
+    if not len(kept):
+        raise ValueError(
+            f"{labels.path}: {native.phase}: the central {crop} leaves no heart; use a"
+            " larger --image-size"
+        )
+    outside = native.labels[:, ~native.grid.native_coverage()]
+    if np.isin(outside, recipe.schema.heart_ids).any():
+        notices.append(
+            f"{labels.path}: {native.phase}: the {crop} cuts the heart; use a larger"
+            " --image-size"
+        )
 
 
 def _native_labels(
@@ -259,7 +287,3 @@ def _grid_facts(grid: GridMap, image: NiftiFile) -> dict[str, Any]:
         "affine": grid.model_affine(image.affine).tolist(),
         "valid_box": list(grid.valid_box),
     }
-
-
-def _file_shape(file: NiftiFile) -> str:
-    return "x".join(str(n) for n in file.frames.shape[::-1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmrjax.data.intensity import PercentileTransform
+from cmrjax.data.intensity import IntensityTransform, PercentileTransform
 from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
 from cmrjax.files import sha256_file, write_json
 from cmrjax.labels import CAVITY, LabelSchema
@@ -18,6 +18,9 @@ def make_prepared(
     schema: LabelSchema = CAVITY,
     valid_box: tuple[int, int, int, int] = (1, 7, 0, 8),
     labels: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+    transform: IntensityTransform | None = None,
+    spacing: float = 1.33,
 ) -> Path:
     """Writes ``count`` slices, two per subject: A1/train, A1/test, B3/evaluation."""
     folder.mkdir(parents=True)
@@ -25,7 +28,7 @@ def make_prepared(
     if labels is None:
         labels = rng.integers(0, schema.num_classes, (count, *size))
     arrays = {
-        "images": rng.uniform(-1, 1, (count, *size)),
+        "images": rng.uniform(-1, 1, (count, *size)) if images is None else images,
         "labels": labels,
     }
     entries = {}
@@ -54,9 +57,9 @@ def make_prepared(
         "format": FORMAT,
         "version": VERSION,
         "schema": schema.to_dict(),
-        "transform": PercentileTransform().to_dict(),
+        "transform": (transform or PercentileTransform()).to_dict(),
         "image_size": list(size),
-        "spacing": [1.33, 1.33],
+        "spacing": [spacing, spacing],
         "arrays": entries,
         "volumes": volumes,
         "slices": slices,

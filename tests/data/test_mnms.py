@@ -155,7 +155,7 @@ def test_each_unusable_subject_is_one_line(tmp_path):
     write_subject(tmp_path / "again", "P3")
     (tmp_path / "P4").mkdir()
     (tmp_path / "P4" / "P4_sa_gt.nii.gz").touch()
-    rows = {**ROWS, "P1": ("A", 1, "", 1), "P3": ("A", 1, 0, 1)}
+    rows = {**ROWS, "P1": ("A", 1, "", ""), "P3": ("A", 1, 0, 1)}
     write_table(tmp_path / "t.csv", rows)
     found = mnms.find_subjects(tmp_path)
     assert [r.subject for r in found.records] == ["P0"]
@@ -165,6 +165,14 @@ def test_each_unusable_subject_is_one_line(tmp_path):
     assert "P2 is not in" in no_row
     assert "P3: found in 2 folders" in twice
     assert "P4_sa.nii.gz is missing; fetch it again" in no_image
+
+
+def test_an_empty_cell_is_a_phase_that_the_subject_does_not_have(tmp_path):
+    write_subject(tmp_path, "P1")
+    write_table(tmp_path / "t.csv", {"P1": ("A", 1, "", 1)})
+    found = mnms.find_subjects(tmp_path)
+    assert found.records[0].phases == (("ES", 1),)
+    assert not found.problems
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "nan", "inf", "x"])

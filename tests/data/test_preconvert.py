@@ -1,5 +1,6 @@
 """Whole preparations: arrays, manifest, atomicity, what is refused."""
 
+import dataclasses
 import gzip
 import os
 
@@ -10,7 +11,7 @@ from cmrjax.data import preconvert
 from cmrjax.data.intensity import ClipTransform
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.split import committed_split
-from cmrjax.data.subject import Recipe
+from cmrjax.data.subject import Recipe, prepare_subject
 from cmrjax.data.summary import describe
 from cmrjax.labels import CAVITY
 from tests.data.mnms_tree import (
@@ -261,3 +262,31 @@ def test_gz_damage_after_the_last_used_byte_is_found(tmp_path):
         gzip.decompress(path.read_bytes())
     summary, _ = _run(source, tmp_path / "out")
     assert "P0_sa_gt.nii.gz: gzip data are truncated" in summary.problems[0]
+
+
+def test_another_way_to_prepare_and_more_files(tmp_path):
+    """What label_real uses: own subjects, files beside the arrays, more provenance."""
+    source = write_small_set(tmp_path / "in", count=2)
+    plan = preconvert.plan_preparation("mnms", source, tmp_path / "out")
+    asked = []
+
+    def prepare(record, recipe, *, labels_expected):
+        asked.append((record.subject, labels_expected))
+        without = dataclasses.replace(record, label_path=None)
+        ones = np.ones((4, 32, 32), np.uint8)
+        return prepare_subject(
+            without, recipe, labeller=lambda _: ones, with_labels=False
+        )
+
+    def complete(folder, summary):
+        assert (folder / "manifest.json").is_file()
+        (folder / "report.txt").write_text(f"{len(summary.slices)} slices")
+
+    preconvert.run_preparation(
+        plan, RECIPE, prepare=prepare, complete=complete, settings={"model": "abc"}
+    )
+    assert asked == [("P0", True), ("P1", True)]
+    assert (tmp_path / "out" / "report.txt").read_text() == "16 slices"
+    data = PreparedDataset.open(tmp_path / "out", verify="full")
+    assert (data.labels[:] == 1).all()
+    assert data.manifest["provenance"]["config"]["model"] == "abc"

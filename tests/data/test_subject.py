@@ -42,6 +42,25 @@ def test_values_of_a_subject_on_the_model_grid(tmp_path):
     )
 
 
+def test_all_slices_are_kept_where_the_recipe_says_so(tmp_path):
+    """Those without heart too, in their order; a subject without any is no subject."""
+    record = _record(tmp_path)
+    recipe = Recipe(image_size=(32, 32), all_slices=True)
+    kept = prepare_subject(record, RECIPE).volumes
+    for every, heart in zip(prepare_subject(record, recipe).volumes, kept, strict=True):
+        assert every.slices == (0, 1, 2, 3)
+        np.testing.assert_array_equal(every.images[1:], heart.images)
+        np.testing.assert_array_equal(every.labels[1:], heart.labels)
+        assert not every.labels[0].any()
+        assert every.images[0].std() > 0
+        assert every.description == heart.description
+    labels = make_arrays()[1]
+    labels[..., 1] = 0
+    result = prepare_subject(_record(tmp_path / "other", labels=labels), recipe)
+    assert [v.description["phase"] for v in result.volumes] == ["ED"]
+    assert "(ES) has no heart label" in result.problems[0]
+
+
 def test_affine_of_the_prepared_volume(tmp_path):
     """The label's centre of mass has the same world coordinates before and after."""
     result = prepare_subject(_record(tmp_path, zooms=(0.9, 1.6, 8.0)), RECIPE)
@@ -205,3 +224,51 @@ def test_notices_of_headers_and_of_a_crop_through_the_heart(tmp_path):
     assert len(result.volumes) == 2
     assert "its affine is not the image's" in result.notices[0]
     assert "ED: the crop to 8x8 cuts the heart" in result.notices[1]
+
+
+def test_a_labeller_decides_labels_and_slices(tmp_path):
+    """It gets the native phase; the slices in which it puts heart are kept."""
+    seen = []
+
+    def labeller(native):
+        seen.append((native.phase, native.frame, native.volume.shape))
+        assert native.labels is not None
+        assert native.labels.any()
+        labels = np.zeros((4, 32, 32), np.uint8)
+        labels[:, 20, 20] = 7
+        labels[2, 10, 10] = 1
+        return labels
+
+    recipe = Recipe(schema=MULTI_TISSUE, image_size=(32, 32))
+    result = prepare_subject(_record(tmp_path), recipe, labeller=labeller)
+    assert seen == [("ED", 0, (4, 20, 24)), ("ES", 1, (4, 20, 24))]
+    for volume in result.volumes:
+        assert volume.slices == (2,)
+        assert sorted(np.unique(volume.labels)) == [0, 1, 7]
+        assert volume.images.shape == (1, 32, 32)
+
+
+def test_without_labels_the_file_is_not_read(tmp_path):
+    record = _record(tmp_path)
+    assert record.label_path is not None
+    record.label_path.unlink()
+
+    def labeller(native):
+        assert native.labels is None
+        return np.full((4, 32, 32), native.frame, np.uint8)  # ED 0: no heart
+
+    result = prepare_subject(record, RECIPE, labeller=labeller, with_labels=False)
+    (volume,) = result.volumes
+    assert volume.description["phase"] == "ES"
+    assert volume.description["label_sha256"] is None
+    (line,) = result.problems
+    assert "P0_sa.nii.gz: frame 0 (ED): no heart is found in any slice; check" in line
+
+
+def test_without_labels_the_frames_of_the_table_are_checked(tmp_path):
+    record = _record(tmp_path, phases=(0, 2))
+    result = prepare_subject(
+        record, RECIPE, labeller=lambda native: np.ones(1), with_labels=False
+    )
+    (line,) = result.problems
+    assert "P0_sa.nii.gz: the table puts ES at frame 2, the file has 2" in line

@@ -47,6 +47,22 @@ def test_some_unusable_is_status_1_and_the_rest_is_written(tmp_path, capsys):
     assert {s.subject for s in data.slices} == {"P0", "P2"}
 
 
+def test_for_the_segmentation_network_all_slices_are_kept_as_z_scores(tmp_path):
+    source = write_small_set(tmp_path / "in")
+    assert _main(source, tmp_path / "heart", "--transform=zscore") == 0
+    options = ("--transform=zscore", "--spacing=1.25", "--all-slices")
+    assert _main(source, tmp_path / "all", *options) == 0
+    heart, every = (PreparedDataset.open(tmp_path / n) for n in ("heart", "all"))
+    assert every.transform.name == "zscore"
+    assert every.spacing == (1.25, 1.25)
+    assert {s.slice for s in heart.slices} == {1, 2, 3}
+    assert {s.slice for s in every.slices} == {0, 1, 2, 3}
+    assert len(every) == 3 * 2 * 4
+    settings = every.manifest["provenance"]["config"]
+    assert settings["all_slices"] is True
+    assert np.asarray(every.images).min() < -1.5  # not clipped to [-1, 1]
+
+
 def test_background_only_of_a_listed_subject_is_status_1(tmp_path, capsys):
     source = write_small_set(tmp_path / "in")
     write_subject(source, "P1", labels=np.zeros((24, 20, 4, 2), np.uint8))
@@ -96,6 +112,8 @@ def test_help_names_every_option(capsys):
         prepare_data.main(["--help"])
     text = capsys.readouterr().out
     for option in ("--dataset", "--source", "--out", "--split", "--nominal-spacing"):
+        assert option in text
+    for option in ("--transform", "--all-slices"):
         assert option in text
 
 
