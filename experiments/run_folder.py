@@ -20,6 +20,7 @@ FREE_TO_CHANGE = (
     "data.prefetch",
     "evaluation.",
     "training.num_steps",
+    "training.epochs",
     "training.report_every",
     "training.checkpoint_",
     "training.keep_checkpoints",

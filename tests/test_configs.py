@@ -7,12 +7,18 @@ import pytest
 from ml_collections import ConfigDict
 
 from cmrjax.labels import get_schema
+from cmrjax.models.unet import UnetArchitecture
+from cmrjax.training.augmentation import Augmentation
+from cmrjax.training.segmentation_step import SegmentationObjective
 from experiments import gan_setup
-from experiments.configs import base
+from experiments.configs import base, segmentation
 
 FOLDER = pathlib.Path(base.__file__).parent
+SEGMENTATION_NAMES = sorted(p.stem for p in FOLDER.glob("multi_tissue*.py"))
 NAMES = sorted(
-    p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base")
+    p.stem
+    for p in FOLDER.glob("*.py")
+    if p.stem not in ("__init__", "base", "segmentation", *SEGMENTATION_NAMES)
 )
 
 
@@ -48,7 +54,44 @@ def test_configuration_is_a_variation_of_the_base(name):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SEGMENTATION_NAMES)
+def test_segmentation_configuration_is_a_variation_of_its_base(name):
+    config, defaults = _module(name).get_config(), segmentation.get_config()
+    assert _leaves(config).keys() == _leaves(defaults).keys()
+    assert len(_leaves(config)) <= 60
+    assert config.is_locked
+    assert tuple(config.data.train_splits) == ("train",)
+    assert "train" not in config.data.validation_splits
+
+
+def test_segmentation_defaults_are_those_of_the_paper():
+    """SPEC 3, with its choices where the paper is silent."""
+    config = segmentation.get_config()
+    assert (config.model.levels, config.model.dropout) == (5, 0.5)
+    assert (config.loss.alpha, config.loss.beta) == (0.7, 0.3)
+    assert config.loss.gamma == pytest.approx(4 / 3)
+    assert config.loss.cross_entropy_weight == 0
+    assert (config.training.batch_size, config.training.epochs) == (32, 350)
+    assert config.training.steps_per_epoch == 0
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.smallest_rate) == (1e-4, 1e-6)
+    assert (optimizer.patience, optimizer.factor) == (10, 0.5)
+    assert (config.augmentation.intensity, config.augmentation.elastic) == (0, 0)
+    assert config.augmentation.flip
+    assert config.augmentation.rotation > 0
+    assert config.augmentation.smallest_scale < 1 < config.augmentation.largest_scale
+
+
+@pytest.mark.parametrize("name", SEGMENTATION_NAMES)
+def test_values_of_a_segmentation_configuration_are_accepted(name):
+    """Each section is what the class that it is given to takes."""
+    config = _module(name).get_config()
+    UnetArchitecture(9, **config.model.to_dict())
+    SegmentationObjective(**config.loss.to_dict())
+    assert Augmentation(**config.augmentation.to_dict()).intensity > 0  # not plain
+
+
+@pytest.mark.parametrize("name", [*NAMES, *SEGMENTATION_NAMES])
 def test_docstring_gives_the_command(name):
     text = _module(name).__doc__ or ""
     assert f"--config=experiments/configs/{name}.py" in text

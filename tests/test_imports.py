@@ -1,7 +1,7 @@
 """What importing costs, and that imports inside the package go one way.
 
-labels <- data, simulation, models, losses, metrics <- training, synthesis <- evaluation
-<- experiments.
+labels <- data, simulation, models, losses, metrics <- training, synthesis, segmentation
+<- evaluation <- experiments.
 """
 
 import ast
@@ -26,16 +26,29 @@ LAYERS = {
     "metrics": 1,
     "training": 2,
     "synthesis": 2,
+    "segmentation": 2,
     "evaluation": 3,
 }
 HEAVY = ("jax", "tensorflow", "torch", "nibabel", "grain", "clu", "matplotlib", "scipy")
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
+    ("segmentation", "training"),  # likewise
     ("simulation", "data"),  # phantoms are resampled as real labels are
 }
 NETWORKS = ("models", "losses", "metrics")
-STEPS = ("state", "optimizer", "gan_step", "sharding")
+STEPS = (
+    "state",
+    "optimizer",
+    "gan_step",
+    "sharding",
+    "compiled_step",
+    "warp",
+    "augmentation",
+    "plateau",
+    "segmentation_step",
+    "segmentation_trainer",
+)
 NETWORKS_FORBID = ("grain", "clu", "tensorflow_datasets", "nibabel", "ml_collections")
 NEVER_AT_MODULE_LEVEL = ("torch", "tensorflow", "matplotlib", "experiments", "tools")
 # The only files that may import these packages, and where in the file.

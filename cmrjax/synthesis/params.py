@@ -7,31 +7,25 @@ checkpoints/<step>/, as training writes them.
 
 import dataclasses
 import functools
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import flax.struct
 import jax
-import numpy as np
 
 from cmrjax.files import atomic_directory, provenance
 from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
-from cmrjax.training.checkpoint import (
-    CheckpointStore,
-    latest_checkpoint,
-    restore_subtree,
-)
-from cmrjax.training.description import (
-    ModelDescription,
-    read_description,
-    write_description,
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.description import ModelDescription, write_description
+from cmrjax.training.model_folder import (
+    CHECKPOINTS,
+    hash_model,
+    open_model_folder,
+    restore_variables,
 )
 from cmrjax.training.state import Variables, init_variables
 
-CHECKPOINTS = "checkpoints"
 _GENERATOR = "g_variables"  # the field of GanState
 
 
@@ -146,23 +140,11 @@ def load_params(directory: str | Path) -> ModelParams:
       ValueError: the folder is missing or holds no model, there is no checkpoint yet,
         or the checkpoint does not fit the model's description.
     """
-    model, checkpoint = _find_checkpoint(Path(directory))
-    description = read_description(model)
-    if checkpoint is None:
-        checkpoint = latest_checkpoint(model / CHECKPOINTS)
-    if checkpoint is None:
-        raise ValueError(
-            f"{directory} has no checkpoint yet: nothing is in {model / CHECKPOINTS}. "
-            "Training saves the first one after a while, and when it is stopped"
-        )
+    description, checkpoint = open_model_folder(directory, ModelDescription)
     wanted = _abstract_variables(description.architecture, description.image_size)
-    try:
-        found = restore_subtree(checkpoint, {_GENERATOR: wanted})
-    except ValueError as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{reason[:400]}. Expected {_summary(description)}") from error
+    variables = restore_variables(checkpoint, _GENERATOR, wanted, _summary(description))
     origin = ModelOrigin(str(checkpoint), int(checkpoint.name))
-    return ModelParams(found[_GENERATOR], description, origin)
+    return ModelParams(variables, description, origin)
 
 
 def save_params(
@@ -199,28 +181,7 @@ def hash_params(params: ModelParams) -> str:
 
     Equal for equal models, wherever they are stored.
     """
-    digest = hashlib.sha256()
-    description = json.dumps(params.description.to_dict(), sort_keys=True)
-    digest.update(description.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params.variables):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype}".encode())
-        digest.update(f"{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _find_checkpoint(path: Path) -> tuple[Path, Path | None]:
-    """Splits a path into the model's folder and the checkpoint that it names."""
-    if not path.is_dir():
-        raise ValueError(
-            f"{path}: no such folder; expected the --workdir of `python -m "
-            "experiments.train_gan`, or one of its checkpoints"
-        )
-    absolute = path.absolute()
-    if absolute.name.isdigit() and absolute.parent.name == CHECKPOINTS:
-        return absolute.parents[1], absolute
-    return path, None
+    return hash_model(params.description, params.variables)
 
 
 def _summary(description: ModelDescription) -> str:

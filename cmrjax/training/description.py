@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from cmrjax.data.intensity import (
     IntensityTransform,
@@ -13,18 +13,20 @@ from cmrjax.data.intensity import (
 from cmrjax.files import read_json, write_json
 from cmrjax.labels import LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture
+from cmrjax.models.unet import UnetArchitecture
 
 MODEL_FILE = "model.json"
-FORMAT = "cmrjax-model-1"
 DEFAULT_TRANSFORM = PercentileTransform()
+
+Architecture = TypeVar("Architecture", GeneratorArchitecture, UnetArchitecture)
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelDescription:
-    """Static facts of a generator; hashable, so that it can be part of a jit key.
+class NetworkDescription(Generic[Architecture]):
+    """Static facts of a network; hashable, so that it can be part of a jit key.
 
     Attributes:
-      schema: the labels it takes.
+      schema: the labels it takes or gives.
       architecture: its network.
       image_size: side of the images it was trained on, in pixels.
       spacing: their pixel spacing in mm, in plane.
@@ -34,8 +36,13 @@ class ModelDescription:
       ValueError: the schema and the network disagree on the number of classes.
     """
 
+    FORMAT: ClassVar[str]
+    COMMAND: ClassVar[str]
+    NOUN: ClassVar[str]
+    ARCHITECTURE: ClassVar[type]
+
     schema: LabelSchema
-    architecture: GeneratorArchitecture
+    architecture: Architecture
     image_size: int
     spacing: float = 1.33
     transform: IntensityTransform = DEFAULT_TRANSFORM
@@ -45,7 +52,7 @@ class ModelDescription:
         if self.schema.num_classes != self.architecture.num_classes:
             raise ValueError(
                 f"schema {self.schema.name!r} has {self.schema.num_classes} classes, "
-                f"the generator {self.architecture.num_classes}"
+                f"the {self.NOUN} {self.architecture.num_classes}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class ModelDescription:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "ModelDescription":
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Reads what `to_dict` wrote.
 
         Raises:
@@ -67,16 +74,54 @@ class ModelDescription:
         """
         return cls(
             schema=LabelSchema.from_dict(content["schema"]),
-            architecture=GeneratorArchitecture(**content["architecture"]),
+            architecture=cls.ARCHITECTURE(**content["architecture"]),
             image_size=int(content["image_size"]),
             spacing=float(content["spacing"]),
             transform=transform_from_dict(content["transform"]),
         )
 
 
+class ModelDescription(NetworkDescription[GeneratorArchitecture]):
+    """Of a generator."""
+
+    FORMAT = "cmrjax-model-1"
+    COMMAND = "experiments.train_gan"
+    NOUN = "generator"
+    ARCHITECTURE = GeneratorArchitecture
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmenterDescription(NetworkDescription[UnetArchitecture]):
+    """Of a segmentation network.
+
+    Attributes:
+      mirrored: whether it learned mirrored images, so that it may be shown them.
+    """
+
+    mirrored: bool = False
+
+    FORMAT = "cmrjax-segmenter-1"
+    COMMAND = "experiments.train_segmentation"
+    NOUN = "segmentation network"
+    ARCHITECTURE = UnetArchitecture
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the description as plain JSON types."""
+        return {**super().to_dict(), "mirrored": self.mirrored}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` wrote; raises as its base does."""
+        mirrored = bool(content["mirrored"])
+        return dataclasses.replace(super().from_dict(content), mirrored=mirrored)
+
+
+Description = TypeVar("Description", ModelDescription, SegmenterDescription)
+
+
 def write_description(
     directory: str | Path,
-    description: ModelDescription,
+    description: NetworkDescription,
     *,
     provenance: Mapping[str, Any],
 ) -> None:
@@ -88,36 +133,40 @@ def write_description(
       provenance: data, configuration and code it comes from.
     """
     content = {
-        "format": FORMAT,
+        "format": description.FORMAT,
         **description.to_dict(),
         "provenance": dict(provenance),
     }
     write_json(Path(directory) / MODEL_FILE, content)
 
 
-def read_description(directory: str | Path) -> ModelDescription:
+def read_description(directory: str | Path, kind: type[Description]) -> Description:
     """Reads model.json.
 
     Args:
       directory: the model's folder.
+      kind: of network that is expected.
 
     Returns:
       The description.
 
     Raises:
-      ValueError: the folder holds no model, or its description cannot be read.
+      ValueError: the folder holds no such model, or its description cannot be read.
     """
     path = Path(directory) / MODEL_FILE
     if not path.is_file():
         raise ValueError(
             f"{directory} is not a model folder: it has no {MODEL_FILE}. Expected the "
-            "--workdir of `python -m experiments.train_gan`"
+            f"--workdir of `python -m {kind.COMMAND}`"
         )
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else content
-        raise ValueError(f"{path}: format is {found!r}; this version reads {FORMAT!r}")
+    found = content.get("format") if isinstance(content, dict) else content
+    if found != kind.FORMAT:
+        raise ValueError(
+            f"{path}: format is {found!r}; expected {kind.FORMAT!r}, a {kind.NOUN} of "
+            f"`python -m {kind.COMMAND}`"
+        )
     try:
-        return ModelDescription.from_dict(content)
+        return kind.from_dict(content)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a valid model description ({error})") from error

@@ -1,7 +1,6 @@
 """Both networks, their optimisers and their placement, ready to train."""
 
 import dataclasses
-import time
 from typing import Any
 
 import jax
@@ -10,28 +9,15 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.training.compiled_step import (
+    CompiledStep,
+    compile_step,
+    replicated_shapes,
+)
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_step import Batch, GanStep
 from cmrjax.training.sharding import DataParallel
 from cmrjax.training.state import GanState, init_state
-
-
-@dataclasses.dataclass(frozen=True)
-class CompiledStep:
-    """A compiled update.
-
-    Attributes:
-      function: (state, vgg_weights, batch, key) -> (state, metrics); the state it is
-        given is donated.
-      compile_seconds: what compilation took.
-      flops: multiplications and additions of one step as XLA counts them, or 0.
-      memory_bytes: what a step holds on a device besides its arguments, or 0.
-    """
-
-    function: Any
-    compile_seconds: float
-    flops: float
-    memory_bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +60,7 @@ class GanTrainer:
 
     def abstract_state(self) -> GanState:
         """Returns shapes, dtypes and placements of the state, without computing it."""
-        shapes = jax.eval_shape(self._init, jax.random.key(0))
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                x.shape, x.dtype, sharding=self.placement.replicated
-            ),
-            shapes,
-        )
+        return replicated_shapes(self._init, self.placement)
 
     def compile(self, vgg: Any, key: jax.Array) -> CompiledStep:
         """Compiles the update once, for the one shape that a run has.
@@ -103,24 +83,13 @@ class GanTrainer:
         def train_step(state: GanState, vgg: Any, batch: Batch, key: jax.Array) -> Any:
             return step(state, vgg, batch, key)  # named, for profiles and logs
 
-        replicated, split = self.placement.replicated, self.placement.split
-        jitted = jax.jit(
+        return compile_step(
             train_step,
-            in_shardings=(replicated, replicated, split, replicated),
-            out_shardings=replicated,
-            donate_argnums=0,
-        )
-        start = time.perf_counter()
-        lowered = jitted.lower(self.abstract_state(), vgg, self._batch_shapes(), key)
-        compiled = lowered.compile()
-        seconds = time.perf_counter() - start
-        cost = compiled.cost_analysis() or {}
-        memory = compiled.memory_analysis()
-        return CompiledStep(
-            function=compiled,
-            compile_seconds=seconds,
-            flops=float(cost.get("flops", 0.0)),
-            memory_bytes=int(getattr(memory, "temp_size_in_bytes", 0)),
+            self.placement,
+            self.abstract_state(),
+            (vgg,),
+            self._batch_shapes(),
+            key,
         )
 
     def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:

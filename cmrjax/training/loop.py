@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 Scalars = Mapping[str, float]
 Pictures = Mapping[str, np.ndarray]
 Evaluate = Callable[[Any, int], tuple[Scalars, Pictures]]
+AfterEvaluation = Callable[[Any, Scalars], Any]
+IsOver = Callable[[Any], str]
 
 
 class BatchIterator(Protocol):
@@ -51,6 +53,7 @@ class LoopSettings:
       evaluate_every: validation.
       checkpoint_every: checkpoints.
       checkpoint_minutes: one is also written when so much time has passed; 0: not.
+      progress_metrics: what the progress line shows, (caption, metric).
     """
 
     num_steps: int
@@ -59,6 +62,7 @@ class LoopSettings:
     evaluate_every: int = 1000
     checkpoint_every: int = 1000
     checkpoint_minutes: float = 15.0
+    progress_metrics: tuple[tuple[str, str], ...] = (("G", "g_loss"), ("D", "d_loss"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +73,21 @@ class LoopResult:
       state: the last state.
       step: updates done.
       stopped_by: name of the signal that ended it, None where it reached its end.
+      over: why it ended before the last step all the same, or "".
     """
 
     state: Any
     step: int
     stopped_by: str | None
+    over: str = ""
+
+
+def _keep_state(state: Any, scalars: Scalars) -> Any:
+    return state
+
+
+def _never_over(state: Any) -> str:
+    return ""
 
 
 def run_loop(
@@ -87,8 +101,10 @@ def run_loop(
     writer: MetricWriter,
     settings: LoopSettings,
     facts: Mapping[str, Any],
+    after_evaluation: AfterEvaluation = _keep_state,
+    is_over: IsOver = _never_over,
 ) -> LoopResult:
-    """Trains until the last step or a signal, then saves.
+    """Trains until the last step, a signal, or until it is over; then saves.
 
     Metrics of a step are looked at while the next one runs, so that the device never
     waits for the host. A state is saved only after the metrics that led to it were
@@ -105,6 +121,9 @@ def run_loop(
       writer: where metrics go.
       settings: when.
       facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
+      after_evaluation: (state, scalars) -> the state to go on with, after each periodic
+        evaluation; a learning rate may follow the validation loss here.
+      is_over: tells from a state why nothing is left to do, or "".
 
     Returns:
       How it ended.
@@ -117,7 +136,8 @@ def run_loop(
     with contextlib.closing(run.progress), StopRequest() as stop:
         if step == 0:
             run.evaluate(state, 0)
-        while step < settings.num_steps and stop.received is None:
+        over = is_over(state)
+        while step < settings.num_steps and stop.received is None and not over:
             batch = run.next_batch()
             state, metrics = train_step(state, batch)
             step += 1
@@ -127,11 +147,14 @@ def run_loop(
             if is_due(step, settings.report_every, last_step=last) or step == 1:
                 run.report(step)
             if is_due(step, settings.evaluate_every, last_step=last):
-                run.evaluate(state, step)
+                scalars = run.evaluate(state, step)
+                if is_due(step, settings.evaluate_every):
+                    state = after_evaluation(state, scalars)
+                    over = is_over(state)
             if run.checkpoint_is_due(step):
                 run.save(state, step)
         run.save(state, step)
-        return LoopResult(state, step, stop.received)
+        return LoopResult(state, step, stop.received, over)
 
 
 class _Run:
@@ -147,7 +170,7 @@ class _Run:
         facts: dict[str, Any],
     ) -> None:
         self.pending: tuple[int, Mapping[str, jax.Array]] | None = None
-        self.progress = ProgressLine(settings.num_steps)
+        self.progress = ProgressLine(settings.num_steps, settings.progress_metrics)
         self._iterator, self._evaluate = iterator, evaluate
         self._store, self._writer = store, writer
         self._settings, self._facts = settings, facts
@@ -193,7 +216,7 @@ class _Run:
             self._writer.scalars(step, {**summary, "train_seconds": self._seconds()})
             self.progress.report(step, summary)
 
-    def evaluate(self, state: Any, step: int) -> None:
+    def evaluate(self, state: Any, step: int) -> Scalars:
         self.finish_pending()
         start = time.perf_counter()
         scalars, pictures = self._evaluate(state, step)
@@ -204,6 +227,7 @@ class _Run:
         for name, rgb in pictures.items():
             self._writer.image(step, name, rgb)
         self._window.add_pause(time.perf_counter() - start)
+        return scalars
 
     def checkpoint_is_due(self, step: int) -> bool:
         minutes = self._settings.checkpoint_minutes

@@ -3,7 +3,7 @@
 import datetime
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -64,11 +64,18 @@ class ProgressLine:
 
     Args:
       num_steps: where the run ends.
+      shown: losses on the line, (caption, metric).
       stream: standard error by default.
     """
 
-    def __init__(self, num_steps: int, *, stream: TextIO | None = None) -> None:
-        self._num_steps = num_steps
+    def __init__(
+        self,
+        num_steps: int,
+        shown: Sequence[tuple[str, str]],
+        *,
+        stream: TextIO | None = None,
+    ) -> None:
+        self._num_steps, self._shown = num_steps, shown
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
         self._origin: tuple[float, int] | None = None
@@ -81,12 +88,13 @@ class ProgressLine:
           summary: from `StepWindow.summarise`.
         """
         left = (self._num_steps - step) * self._pace(step, summary["seconds_per_step"])
+        losses = (f"{caption} {summary[name]:.4g}" for caption, name in self._shown)
         text = (
             f"step {step}/{self._num_steps}"
             f" | {summary['seconds_per_step']:.3g} s/step"
             f" | {summary['images_per_second']:.3g} images/s"
             f" | left {datetime.timedelta(seconds=round(left))}"
-            f" | G {summary['g_loss']:.4g} D {summary['d_loss']:.4g}"
+            f" | {' '.join(losses)}"
         )
         self._stream.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
         self._stream.flush()

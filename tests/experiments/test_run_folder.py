@@ -21,7 +21,7 @@ def test_the_first_call_records_and_the_next_returns_the_same(tmp_path):
 def test_what_does_not_touch_the_past_may_change(tmp_path):
     open_run(tmp_path, CONFIG, {"data": "abc"}, has_checkpoint=True)
     moved = {**CONFIG, "data": {"path": "b", "flip": True}}
-    longer = {**moved, "training": {"num_steps": 9}}
+    longer = {**moved, "training": {"num_steps": 9, "epochs": 7}}
     assert (
         open_run(tmp_path, longer, {"data": "abc"}, has_checkpoint=True)["config"]
         == CONFIG

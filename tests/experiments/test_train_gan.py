@@ -169,6 +169,7 @@ def test_multi_tissue_without_maps_says_what_is_missing(data, tmp_path):
     with pytest.raises(ValueError, match="segmentation network") as error:
         train_gan.run(config, tmp_path / "run")
     assert "python -m experiments.simulate" in str(error.value)
+    assert "python -m experiments.label_real" in str(error.value)
     config.data.path = str(data)
     with pytest.raises(ValueError, match="labels of schema 'cavity'") as error:
         train_gan.run(config, tmp_path / "run")

@@ -18,6 +18,7 @@ from cmrjax.synthesis.params import (
     load_params,
     save_params,
 )
+from cmrjax.training import model_folder
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.description import write_description
 from cmrjax.training.state import GanState
@@ -166,7 +167,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(
         assert set(wanted) == {"g_variables"}
         raise ValueError(f"{checkpoint} does not hold the model (kernel)\nmany lines")
 
-    monkeypatch.setattr(params_module, "restore_subtree", refuse)
+    monkeypatch.setattr(model_folder, "restore_subtree", refuse)
     with pytest.raises(ValueError, match=r"hold the model .* Expected a gen") as caught:
         load_params(tmp_path / "model")
     assert "4 classes, base_features 1, seed_stride 32" in str(caught.value)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from cmrjax.training.gan_trainer import CompiledStep, GanTrainer
+from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.state import GanState
 from experiments.configs import base
 from tests.data.prepared_folder import make_prepared

@@ -39,9 +39,9 @@ class Counter:
 class Run:
     """A run of a counting step in a folder, and what it was seen to do."""
 
-    def __init__(self, folder, *, bad=None, kill_at=None):
+    def __init__(self, folder, *, bad=None, kill_at=None, **hooks):
         self.folder, self.bad, self.kill_at = folder, bad or {}, kill_at
-        self.events = []
+        self.events, self.hooks = [], hooks
 
     def train_step(self, state, batch):
         step = int(state["step"]) + 1
@@ -83,6 +83,7 @@ class Run:
                 writer=writer,
                 settings=LoopSettings(num_steps, 8, **{**defaults, **settings}),
                 facts=facts or {},
+                **self.hooks,
             )
 
     def saved(self):
@@ -180,6 +181,71 @@ def test_a_run_that_is_over_does_nothing(tmp_path):
     again = Run(tmp_path)
     result = again(3, step=3, state=state)
     assert (result.step, result.stopped_by, again.events) == (3, None, [])
+
+
+class Follower:
+    """Adds 1000 to the state after each periodic evaluation; over after two."""
+
+    def __init__(self, last=2000):
+        self.last, self.seen = last, []
+
+    def after_evaluation(self, state, scalars):
+        self.seen.append((int(state["step"]), scalars["ssim"]))
+        return {**state, "sum": state["sum"] + 1000}
+
+    def is_over(self, state):
+        return "rate is small" if int(state["sum"]) >= self.last else ""
+
+    @property
+    def hooks(self):
+        return {"after_evaluation": self.after_evaluation, "is_over": self.is_over}
+
+
+def test_the_state_after_an_evaluation_is_what_goes_on_and_is_saved(tmp_path):
+    follower = Follower(last=10**6)
+    run = Run(tmp_path, **follower.hooks)
+    result = run(7, evaluate_every=3, checkpoint_every=3)
+    # Not after the evaluation before the first step, nor after the extra one at the
+    # end: a run that goes on from there would have followed its loss once more.
+    assert follower.seen == [(3, 0.3), (6, 0.6)]
+    assert [e for e in run.events if "evaluate" in e] == [
+        f"evaluate {step}" for step in (0, 3, 6, 7)
+    ]
+    assert int(result.state["sum"]) == sum(range(7)) + 2000
+    for step, expected in ((3, 3 + 1000), (6, 15 + 2000), (7, 21 + 2000)):
+        assert int(run.restore(step)[0]["sum"]) == expected
+    assert result.over == ""
+
+
+def test_what_is_over_ends_and_is_saved_and_stays_over(tmp_path):
+    run = Run(tmp_path, **Follower().hooks)
+    result = run(100, evaluate_every=2, checkpoint_every=50)
+    assert (result.step, result.stopped_by, result.over) == (4, None, "rate is small")
+    assert run.saved() == [4]
+    state, position, _ = run.restore(4)
+    assert int(state["sum"]) == sum(range(4)) + 2000
+    assert position == {"iterator": {"position": 4}}
+    follower = Follower()
+    again = Run(tmp_path, **follower.hooks)
+    result = again(100, step=4, state=state)
+    assert (result.step, result.stopped_by, result.over) == (4, None, "rate is small")
+    assert (again.events, follower.seen, again.saved()) == ([], [], [4])
+
+
+def test_a_signal_during_the_last_step_before_an_evaluation_is_still_followed(tmp_path):
+    """Else the resumed run, which does not evaluate again, would be another."""
+    follower = Follower(last=10**6)
+    run = Run(tmp_path, kill_at=4, **follower.hooks)
+    result = run(100)
+    assert (result.step, result.stopped_by) == (4, "SIGTERM")
+    assert follower.seen == [(4, 0.4)]
+    assert int(run.restore(4)[0]["sum"]) == sum(range(4)) + 1000
+
+
+def test_progress_shows_the_metrics_of_the_settings(tmp_path, capsys):
+    shown = (("kept", "d_loss"),)
+    Run(tmp_path)(1, progress_metrics=shown)
+    assert capsys.readouterr().err.splitlines()[-1].endswith("| kept 0.5")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

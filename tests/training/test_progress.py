@@ -13,6 +13,7 @@ SUMMARY = {
     "g_loss": 1.23456,
     "d_loss": 2.0,
 }
+LOSSES = (("G", "g_loss"), ("D", "d_loss"))
 
 
 class Terminal(io.StringIO):
@@ -22,7 +23,7 @@ class Terminal(io.StringIO):
 
 def test_a_log_file_gets_one_line_per_report():
     stream = io.StringIO()
-    line = ProgressLine(7300, stream=stream)
+    line = ProgressLine(7300, LOSSES, stream=stream)
     line.report(100, SUMMARY)
     line.report(7300, SUMMARY)
     line.close()
@@ -34,7 +35,7 @@ def test_a_log_file_gets_one_line_per_report():
 
 def test_a_terminal_line_is_rewritten_and_ended_once():
     stream = Terminal()
-    line = ProgressLine(10, stream=stream)
+    line = ProgressLine(10, LOSSES, stream=stream)
     line.report(4, SUMMARY)
     line.report(6, SUMMARY)
     line.close()
@@ -44,6 +45,18 @@ def test_a_terminal_line_is_rewritten_and_ended_once():
     assert text.count("\n") == 1
     assert text.endswith("\n")
     assert "left 0:00:03" in text
+
+
+def test_the_line_shows_the_metrics_it_is_told_to():
+    stream = io.StringIO()
+    shown = (("loss", "loss"), ("rate", "learning_rate"))
+    summary = {"seconds_per_step": 2.0, "images_per_second": 4.0}
+    line = ProgressLine(3, shown, stream=stream)
+    line.report(1, {**summary, "loss": 0.25, "learning_rate": 1e-4})
+    assert stream.getvalue().endswith("left 0:00:04 | loss 0.25 rate 0.0001\n")
+    stream = io.StringIO()
+    ProgressLine(3, (), stream=stream).report(3, summary)
+    assert stream.getvalue().endswith("left 0:00:00 | \n")
 
 
 def test_window_takes_means_and_leaves_pauses_out(monkeypatch):

@@ -1,0 +1,1 @@
+"""Multi-tissue labels for real images: prediction, and the expert's heart put in."""

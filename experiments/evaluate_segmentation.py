@@ -1,0 +1,147 @@
+"""Measures a segmentation network on prepared slices with exact labels.
+
+    python -m experiments.evaluate_segmentation --model=runs/multi_tissue \
+        --data=data/prepared/simulated_segmentation --splits=test --out=results
+
+Writes segmentation.json (Dice by class, and of each volume; null where neither map has
+the class), a panel of pictures and provenance.json. On real images
+`experiments.label_real` measures the heart.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cmrjax.data.pipeline import iterate_eval_batches
+from cmrjax.data.source import PreparedDataset, SliceSource
+from cmrjax.evaluation.figures import write_png
+from cmrjax.evaluation.segmentation_study import evaluate_segmentation
+from cmrjax.files import provenance, write_json
+from cmrjax.models.unet import Unet
+from cmrjax.segmentation.params import SegmenterParams, load_segmenter
+from experiments.gan_data import evenly_spaced
+from experiments.segmentation_validation import segmentation_panel
+
+BATCH_SIZE = 16
+
+
+def open_source(
+    params: SegmenterParams, data: str | Path, splits: Sequence[str]
+) -> SliceSource:
+    """Opens slices that were prepared as those the network was trained on.
+
+    They are cropped to the size that it was trained on.
+
+    Raises:
+      ValueError: they were prepared differently, or smaller.
+    """
+    dataset, description = PreparedDataset.open(data), params.description
+    here = (dataset.schema, dataset.transform, dataset.spacing[0])
+    there = (description.schema, description.transform, description.spacing)
+    if here != there:
+        raise ValueError(
+            f"{data} has labels {here[0].name}, intensities {here[1].name} at "
+            f"{here[2]} mm, the network was trained with {there[0].name}, "
+            f"{there[1].name} at {there[2]} mm; prepare the data alike"
+        )
+    return SliceSource(
+        dataset, dataset.select(splits=splits), image_size=description.image_size
+    )
+
+
+def evaluate_network(
+    model: str | Path, data: str | Path, *, splits: Sequence[str], out: str | Path
+) -> dict[str, Any]:
+    """Evaluates a network's folder and writes figures and pictures.
+
+    Args:
+      model: the run's folder.
+      data: folder that prepare_data wrote.
+      splits: names of splits.
+      out: folder for what is written.
+
+    Returns:
+      See `cmrjax.evaluation.segmentation_study.evaluate_segmentation`.
+
+    Raises:
+      ValueError: model and data do not fit each other.
+    """
+    params = load_segmenter(model)
+    source = open_source(params, data, splits)
+    predict, schema = _compiled(params), params.description.schema
+    result = evaluate_segmentation(
+        predict,
+        iterate_eval_batches(source, batch_size=BATCH_SIZE),
+        slices=source.dataset.slices,
+        schema=schema,
+    )
+    out = Path(out)
+    write_json(out / "segmentation.json", _without_nan(result))
+    chosen = evenly_spaced(np.arange(len(source)), 8)
+    examples = [source[int(i)] for i in chosen]
+    image = np.stack([e["image"] for e in examples])
+    own = np.asarray(predict(image)).argmax(-1)
+    truth = np.stack([e["label_map"] for e in examples])
+    maps = {"predicted": own, "true": truth}
+    write_png(out / "panel.png", segmentation_panel(image, maps, schema))
+    config = {"model": params.path, "model_sha256": params.fingerprint}
+    config |= {"data": source.fingerprint, "splits": list(splits)}
+    write_json(out / "provenance.json", provenance(config=config))
+    return result
+
+
+def _compiled(params: SegmenterParams) -> Callable[[Any], jax.Array]:
+    """Returns image [b, h, w, 1] -> logits [b, h, w, k]."""
+    network = Unet(params.description.architecture)
+
+    @jax.jit
+    def apply(variables: dict, image: jax.Array) -> Any:
+        return network.apply(variables, image, train=False)
+
+    return lambda image: apply(params.variables, image)
+
+
+def _without_nan(value: Any) -> Any:
+    """Replaces NaN by None, which JSON has, in nested dictionaries and lists."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.evaluate_segmentation",
+        description=(__doc__ or "").split("\n")[0],
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="--workdir of train_segmentation")
+    add("--data", required=True, help="--out of prepare_data")
+    add("--splits", nargs="+", default=["test"])
+    add("--out", required=True, help="folder for tables and pictures")
+    arguments = parser.parse_args(argv)
+    try:
+        result = evaluate_network(
+            arguments.model,
+            arguments.data,
+            splits=arguments.splits,
+            out=arguments.out,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"evaluate_segmentation: {error}")
+    print(f"{result['num_subjects']} subjects, {result['num_slices']} slices, Dice:")
+    for name, value in result["dice"].items():
+        print(f"  {name:16} {value:.3f}")
+    print(f"  {'mean':16} {result['mean_dice']:.3f}\nwritten: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

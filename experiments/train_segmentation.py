@@ -1,0 +1,218 @@
+r"""Trains the multi-tissue segmentation; the same command continues a stopped run.
+
+    python -m experiments.train_segmentation \
+        --config=experiments/configs/multi_tissue.py --workdir=runs/multi_tissue
+
+Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
+"""
+
+import contextlib
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.models.unet import Unet, UnetArchitecture
+from cmrjax.training.augmentation import Augmentation
+from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.compilation_cache import enable_compilation_cache
+from cmrjax.training.description import SegmenterDescription, write_description
+from cmrjax.training.loop import LoopResult, LoopSettings, run_loop
+from cmrjax.training.model_folder import CHECKPOINTS
+from cmrjax.training.plateau import observe
+from cmrjax.training.segmentation_step import (
+    SegmentationObjective,
+    SegmentationState,
+    SegmentationStep,
+)
+from cmrjax.training.segmentation_trainer import SegmentationTrainer
+from cmrjax.training.sharding import data_parallel
+from cmrjax.training.writers import MetricWriter
+from experiments.configs.base import Config
+from experiments.run_folder import open_run
+from experiments.segmentation_data import SegmentationData, open_segmentation_data
+from experiments.segmentation_validation import LOSS, SegmentationValidation
+from experiments.training_command import (
+    TIMING_FILE,
+    Timing,
+    place_and_step,
+    run_command,
+    start,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config, workdir: str | Path) -> LoopResult:
+    """Trains, from the newest checkpoint in the folder if there is one.
+
+    Args:
+      config: see `experiments/configs/segmentation.py`.
+      workdir: the run's folder.
+
+    Returns:
+      How the run ended.
+
+    Raises:
+      ValueError, FileNotFoundError: something does not fit; nothing was trained.
+      NonFiniteLossError: see `cmrjax.training.loop`.
+    """
+    workdir = Path(workdir)
+    enable_compilation_cache()
+    data = open_segmentation_data(config)
+    trainer = make_trainer(config, data)
+    facts = open_run(
+        workdir,
+        config.to_dict(),
+        {
+            "data": data.train.fingerprint,
+            # The rate follows their loss.
+            "validation_data": data.validation.fingerprint,
+        },
+        has_checkpoint=latest_checkpoint(workdir / CHECKPOINTS) is not None,
+    )
+    write_description(workdir, _describe(trainer, data), provenance=facts)
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    step_key = trainer.placement.replicate(step_key)
+    compiled = trainer.compile(step_key)
+    logger.info("compiled in %.1f s", compiled.compile_seconds)
+    iterator: Any = make_train_iterator(
+        data.train,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=False,  # done on the device, with the rest of the augmentation
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )
+    with (
+        contextlib.closing(iterator),
+        CheckpointStore(
+            workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
+        ) as store,
+    ):
+        state, step, facts = start(trainer, store, iterator, init_key, facts)
+        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+        with MetricWriter(
+            workdir, start_step=step, tensorboard=config.training.tensorboard
+        ) as writer:
+            result = run_loop(
+                state,
+                step=step,
+                train_step=place_and_step(trainer, compiled, (), step_key, timing),
+                iterator=iterator,
+                evaluate=SegmentationValidation(config, trainer, data, workdir),
+                store=store,
+                writer=writer,
+                settings=_loop_settings(config, len(data.train)),
+                facts=facts,
+                after_evaluation=_follow_loss(config, trainer),
+                is_over=_rate_is_small(config),
+            )
+    timing.write()
+    return result
+
+
+def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
+    """Builds network, loss, augmentation and placement from a configuration.
+
+    Args:
+      config: see `experiments/configs/segmentation.py`.
+      data: sets the classes and the size of the images.
+
+    Returns:
+      The trainer.
+
+    Raises:
+      ValueError: values that do not fit each other.
+    """
+    architecture = UnetArchitecture(data.schema.num_classes, **config.model.to_dict())
+    if data.image_size % architecture.size_multiple:
+        raise ValueError(
+            f"training slices of {data.image_size} pixels a side; a network of "
+            f"config.model.levels = {architecture.levels} takes multiples of "
+            f"{architecture.size_multiple}: set config.data.image_size, or prepare "
+            "with another --image-size"
+        )
+    optimizer = config.optimizer
+    step = SegmentationStep(
+        network=Unet(architecture),
+        optimizer=optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2),
+        objective=SegmentationObjective(**config.loss.to_dict()),
+        augmentation=Augmentation(
+            **config.augmentation.to_dict(), size=data.image_size
+        ),
+    )
+    batch_size = config.training.batch_size
+    return SegmentationTrainer(
+        step=step,
+        learning_rate=optimizer.learning_rate,
+        placement=data_parallel(batch_size=batch_size),
+        image_size=data.image_size,
+        prepared_size=data.prepared_size,
+        batch_size=batch_size,
+    )
+
+
+def _describe(
+    trainer: SegmentationTrainer, data: SegmentationData
+) -> SegmenterDescription:
+    return SegmenterDescription(
+        schema=data.schema,
+        architecture=trainer.step.network.architecture,
+        image_size=data.image_size,
+        spacing=data.spacing,
+        transform=data.transform,
+        mirrored=trainer.step.augmentation.flip,
+    )
+
+
+def _follow_loss(config: Config, trainer: SegmentationTrainer) -> Any:
+    settings = config.optimizer
+
+    def follow(state: SegmentationState, scalars: Any) -> SegmentationState:
+        plateau = observe(
+            state.plateau,
+            scalars[LOSS],
+            patience=settings.patience,
+            factor=settings.factor,
+        )
+        placed = trainer.placement.replicate(plateau)
+        return dataclasses.replace(state, plateau=placed)  # type: ignore[type-var]
+
+    return follow
+
+
+def _rate_is_small(config: Config) -> Any:
+    smallest = config.optimizer.smallest_rate
+
+    def is_over(state: SegmentationState) -> str:
+        rate = float(state.plateau.learning_rate)
+        if rate >= np.float32(smallest):
+            return ""
+        return f"learning rate {rate:.2g} below {smallest:g}"
+
+    return is_over
+
+
+def _loop_settings(config: Config, num_slices: int) -> LoopSettings:
+    training = config.training
+    per_epoch = max(1, round(num_slices / training.batch_size))
+    per_epoch = training.steps_per_epoch or per_epoch
+    return LoopSettings(
+        num_steps=training.epochs * per_epoch,
+        batch_size=training.batch_size,
+        report_every=training.report_every,
+        evaluate_every=per_epoch,
+        checkpoint_every=per_epoch,
+        checkpoint_minutes=training.checkpoint_minutes,
+        progress_metrics=(("loss", "loss"), ("rate", "learning_rate")),
+    )
+
+
+if __name__ == "__main__":
+    run_command("train_segmentation", run)

@@ -1,0 +1,167 @@
+"""What the training commands share: starting, timing, and the command line."""
+
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from cmrjax.files import write_json
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.console import configure_logging
+from cmrjax.training.loop import LoopResult, NonFiniteLossError
+from cmrjax.training.process_age import process_age
+
+logger = logging.getLogger(__name__)
+
+TIMING_FILE = "timing.json"
+BATCH_ARRAYS = ("label_map", "image", "valid_mask")
+
+
+def start(
+    trainer: Any,
+    store: CheckpointStore,
+    iterator: Any,
+    init_key: jax.Array,
+    facts: dict[str, Any],
+) -> tuple[Any, int, dict[str, Any]]:
+    """Returns the newest saved state, or a new one.
+
+    Args:
+      trainer: has `init` and `abstract_state`.
+      store: the run's checkpoints.
+      iterator: of batches; set to the position of the checkpoint.
+      init_key: to draw a new state from.
+      facts: of a new run.
+
+    Returns:
+      (state, step, facts).
+    """
+    step = store.latest_step
+    if step is None:
+        return trainer.init(init_key), 0, facts
+    state, position, facts = store.restore(step, trainer.abstract_state())
+    iterator.set_state(position["iterator"])
+    logger.info("continuing from %s", store.path(step))
+    return state, step, facts
+
+
+def place_and_step(
+    trainer: Any,
+    compiled: CompiledStep,
+    constants: Sequence[Any],
+    key: jax.Array,
+    timing: "Timing",
+) -> Callable[[Any, Any], Any]:
+    """Returns (state, batch of the host) -> (state, metrics).
+
+    Args:
+      trainer: has `placement`.
+      compiled: the update.
+      constants: what it takes between state and batch.
+      key: of the run.
+      timing: told of the first step.
+    """
+
+    def step(state: Any, batch: dict[str, Any]) -> Any:
+        arrays = {name: batch[name] for name in BATCH_ARRAYS}
+        placed = trainer.placement.put_batch(arrays)
+        state, metrics = compiled.function(state, *constants, placed, key)
+        timing.first_step(metrics)
+        return state, metrics
+
+    return step
+
+
+class Timing:
+    """What this process measures of itself, kept in timing.json.
+
+    Args:
+      path: the file.
+      trainer: whose sizes are noted.
+      compiled: the step.
+    """
+
+    def __init__(self, path: Path, trainer: Any, compiled: CompiledStep) -> None:
+        self._path = path
+        self._content: dict[str, Any] = {
+            "devices": [device.device_kind for device in jax.local_devices()],
+            "batch_size": trainer.batch_size,
+            "image_size": trainer.image_size,
+            "compile_seconds": compiled.compile_seconds,
+            "step_flops": compiled.flops,
+            "step_temporary_bytes": compiled.memory_bytes,
+        }
+
+    def first_step(self, metrics: Any) -> None:
+        """Waits for the first step and notes how long a user waited for it."""
+        if "seconds_to_first_step" not in self._content:
+            jax.block_until_ready(metrics)
+            self._content["seconds_to_first_step"] = process_age()
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file, with the peak so far."""
+        # Linux counts in KiB, macOS in bytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        device = jax.local_devices()[0].memory_stats() or {}
+        peaks = {
+            "peak_host_bytes": peak,
+            "peak_device_bytes": device.get("peak_bytes_in_use"),
+        }
+        write_json(self._path, {**self._content, **peaks})
+
+
+def run_command(name: str, run: Callable[[Any, str], LoopResult]) -> None:
+    """Runs a training command: --config=FILE --workdir=DIR, then does not return.
+
+    Args:
+      name: of the command, for messages.
+      run: (config, workdir) -> how the run ended.
+    """
+    _check_config_argument(name, sys.argv)
+    config_flags.DEFINE_config_file("config", help_string="configuration file")
+    flags.DEFINE_string("workdir", None, "folder of the run")
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(lambda argv: _main(name, run, argv))
+
+
+def _main(
+    name: str, run: Callable[[Any, str], LoopResult], argv: Sequence[str]
+) -> None:
+    configure_logging()
+    if len(argv) > 1:
+        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    try:
+        result = run(config, workdir)
+    except (ValueError, OSError, NonFiniteLossError) as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        logger.info("interrupted; what was saved before is there")
+        sys.exit(130)
+    if result.stopped_by:
+        logger.info(
+            "%s: saved at step %d; the same command continues",
+            result.stopped_by,
+            result.step,
+        )
+    else:
+        ending = f" ({result.over})" if result.over else ""
+        logger.info("done: %d steps%s, model in %s", result.step, ending, workdir)
+
+
+def _check_config_argument(name: str, argv: Sequence[str]) -> None:
+    """Names a configuration file that is not there, which ml_collections does not."""
+    for value in argv:
+        option, _, path = value.partition("=")
+        if option.lstrip("-") == "config" and path and not os.path.isfile(path):
+            sys.exit(f"{name}: --config: no file {path}; see experiments/configs")

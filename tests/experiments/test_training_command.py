@@ -1,0 +1,103 @@
+"""What the training commands share; the commands themselves are run in their tests."""
+
+import json
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.sharding import data_parallel
+from experiments.training_command import Timing, place_and_step, run_command, start
+
+KEY = jax.random.key(0)
+
+
+class Iterator:
+    """Remembers the position that it was set to."""
+
+    state: object = None
+
+    def set_state(self, state):
+        self.state = state
+
+
+def trainer(num_devices=1):
+    placement = data_parallel(batch_size=2, num_devices=num_devices)
+    shape = jax.ShapeDtypeStruct((2,), np.float32, sharding=placement.replicated)
+    return types.SimpleNamespace(
+        placement=placement,
+        init=lambda key: {"w": jnp.full(2, jax.random.uniform(key))},
+        abstract_state=lambda: {"w": shape},
+        batch_size=2,
+        image_size=8,
+    )
+
+
+def compiled(function):
+    return CompiledStep(function, compile_seconds=1.5, flops=10.0, memory_bytes=3)
+
+
+def test_a_new_run_draws_and_an_old_one_is_restored(tmp_path):
+    iterator, facts = Iterator(), {"data": "abc"}
+    with CheckpointStore(tmp_path) as store:
+        state, step, found = start(trainer(), store, iterator, KEY, facts)
+        assert (step, found, iterator.state) == (0, facts, None)
+        drawn = np.asarray(state["w"])
+        position = {"iterator": {"next": 5}}
+        store.save(7, {"w": state["w"] + 1}, position=position, facts={"data": "old"})
+        store.wait()
+        state, step, found = start(trainer(), store, iterator, KEY, facts)
+    assert (step, found, iterator.state) == (7, {"data": "old"}, {"next": 5})
+    np.testing.assert_array_equal(state["w"], drawn + 1)
+
+
+def test_a_step_gets_constants_and_the_arrays_that_it_takes(tmp_path):
+    """Not the index of the slices, nor the weight of an evaluation."""
+    seen = []
+
+    def function(state, *arguments):
+        seen.append(arguments)
+        return state + 1, {"loss": jnp.ones(())}
+
+    owner = trainer()
+    timing = Timing(tmp_path / "timing.json", owner, compiled(function))
+    step = place_and_step(owner, compiled(function), ("constant",), KEY, timing)
+    names = ("label_map", "image", "valid_mask", "index")
+    batch = {name: np.full((2, 3), i) for i, name in enumerate(names)}
+    state, metrics = step(4, batch)
+    assert state == 5
+    assert set(metrics) == {"loss"}
+    ((constant, placed, key),) = seen
+    assert (constant, key) == ("constant", KEY)
+    assert set(placed) == {"label_map", "image", "valid_mask"}
+    for name in placed:
+        np.testing.assert_array_equal(placed[name], batch[name])
+        assert placed[name].sharding == owner.placement.split
+
+
+def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
+    path = tmp_path / "timing.json"
+    timing = Timing(path, trainer(), compiled(None))
+    assert not path.exists()
+    timing.first_step({"loss": jnp.ones(())})
+    first = json.loads(path.read_text())
+    assert first["seconds_to_first_step"] > 0
+    timing.first_step({"loss": jnp.ones(())})
+    timing.write()
+    last = json.loads(path.read_text())
+    assert last["seconds_to_first_step"] == first["seconds_to_first_step"]
+    assert (last["compile_seconds"], last["step_flops"]) == (1.5, 10.0)
+    assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
+    assert last["peak_host_bytes"] > 1e7
+
+
+@pytest.mark.parametrize("option", ["--config=", "-config="])
+def test_a_configuration_that_is_not_there_is_named(monkeypatch, tmp_path, option):
+    monkeypatch.setattr(sys, "argv", ["command", f"{option}{tmp_path / 'none.py'}"])
+    with pytest.raises(SystemExit, match=r"train_x: --config: no file .*none\.py"):
+        run_command("train_x", lambda config, workdir: None)  # type: ignore[arg-type]
