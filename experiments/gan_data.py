@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.labels import get_schema
@@ -21,9 +22,16 @@ SIMULATED_COMMANDS = """\
 and then the same training with
     --config.data.path=data/prepared/simulated --config.data.train_groups="('S1',)" \\
     --config.data.validation_groups="('S1',)\""""
+LABEL_COMMANDS = """\
+    python -m experiments.train_segmentation \\
+        --config=experiments/configs/multi_tissue.py --workdir=runs/multi_tissue
+    python -m experiments.label_real --model=runs/multi_tissue --dataset=mnms \\
+        --source=DOWNLOAD --out=data/prepared/mnms_multi"""
 NO_MULTI_TISSUE = (
-    "The maps of all tissues on real images come from the segmentation network, which "
-    "this version does not have yet. Simulated ones are made by\n" + SIMULATED_COMMANDS
+    "The maps of all tissues on real images come from the segmentation network:\n"
+    + LABEL_COMMANDS
+    + "\n(its configuration says how to make the simulated images it learns from). To "
+    "train on simulated images themselves\n" + SIMULATED_COMMANDS
 )
 
 
@@ -68,6 +76,11 @@ def open_gan_data(config: Config) -> GanData:
             f"({dataset.schema.num_classes} classes), config.data.schema asks for "
             f"{schema.name!r} ({schema.num_classes}). Train on the heart classes with "
             f"a cavity_ configuration.\n{NO_MULTI_TISSUE}"
+        )
+    if isinstance(dataset.transform, ZScoreTransform):
+        raise ValueError(
+            f"{settings.path} holds z-scores, for the segmentation network; the GAN's "
+            "images end at -1 and 1. Prepare them again with --transform=percentile"
         )
     dataset.validate_labels()
     chosen = dataset.select(groups=settings.train_groups, splits=("train",))

@@ -138,10 +138,24 @@ def panel(
         )
     columns = [colourise(label_map, schema), *(grey_to_rgb(image) for image in images)]
     columns = [column.repeat(scale, 1).repeat(scale, 2) for column in columns]
-    rows = [_joined(list(row), axis=1) for row in zip(*columns, strict=True)]
-    picture = _joined(rows, axis=0)
+    return tiled(list(zip(*columns, strict=True)), captions=captions)
+
+
+def tiled(
+    rows: Sequence[Sequence[np.ndarray]], *, captions: Sequence[str] = ()
+) -> np.ndarray:
+    """Joins pictures of one size to a table, with thin separators.
+
+    Args:
+        rows: the table, at least one picture, each [h, w, 3] uint8 RGB.
+        captions: one text per column, drawn above; none by default.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    picture = _joined([_joined(row, axis=1) for row in rows], axis=0)
     if captions:
-        strip = _caption_strip(captions, columns[0].shape[2])
+        strip = _caption_strip(captions, rows[0][0].shape[1])
         picture = np.concatenate([strip, picture], axis=0)
     return picture
 
@@ -181,7 +195,7 @@ def write_png(path: str | Path, rgb: Any) -> None:
     write_bytes(path, png_bytes(rgb))
 
 
-def _joined(pictures: list[np.ndarray], *, axis: int) -> np.ndarray:
+def _joined(pictures: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
     """Joins [h, w, 3] pictures along an axis with thin separators between them."""
     shape = list(pictures[0].shape)
     shape[axis] = SEPARATOR_WIDTH

@@ -56,15 +56,7 @@ ul.legend span { display: inline-block; width: 1em; height: 1em; margin-right: .
 <main>
 <h1>$title</h1>
 <p class="notice">$notice</p>
-$intro
-<h2>Figures of merit</h2>
-$metrics
-<p><small>$protocol</small></p>
-<h2>Pictures</h2>
-$legend
-$pictures
-<h2>Settings</h2>
-$settings
+$body
 </main>
 </body>
 </html>
@@ -105,19 +97,45 @@ def write_report(
         ValueError: if a metrics row has not three entries, or a picture is neither PNG
             bytes nor [h, w, 3] uint8.
     """
-    paragraphs = [part.strip() for part in intro.split("\n\n") if part.strip()]
+    body = [
+        paragraphs(intro),
+        "<h2>Figures of merit</h2>",
+        _metrics_table(metrics),
+        f"<p><small>{html.escape(protocol)}</small></p>",
+        "<h2>Pictures</h2>",
+        "" if schema is None else legend(schema),
+        *(figure(caption, data) for caption, data in pictures),
+        "<h2>Settings</h2>",
+        settings_table(settings),
+    ]
+    return write_page(path, title=title, notice=NOT_FOR_DIAGNOSIS, body=body)
+
+
+def write_page(
+    path: str | Path, *, title: str, notice: str, body: Iterable[str]
+) -> Path:
+    """Writes a page of given parts, whole or not at all.
+
+    Args:
+        path: HTML file to write; an existing one is replaced.
+        title: heading of the page, plain text.
+        notice: what has to be said first, plain text.
+        body: the parts, HTML.
+
+    Returns:
+        The path.
+    """
     page = _PAGE.substitute(
-        title=html.escape(title),
-        notice=html.escape(NOT_FOR_DIAGNOSIS),
-        intro="\n".join(f"<p>{html.escape(part)}</p>" for part in paragraphs),
-        metrics=_metrics_table(metrics),
-        protocol=html.escape(protocol),
-        legend="" if schema is None else _legend(schema),
-        pictures="\n".join(_figure(caption, data) for caption, data in pictures),
-        settings=_settings_table(settings),
+        title=html.escape(title), notice=html.escape(notice), body="\n".join(body)
     )
     write_bytes(path, page.encode("utf-8"))
     return Path(path)
+
+
+def paragraphs(text: str) -> str:
+    """HTML of plain text; an empty line begins a new paragraph."""
+    parts = [part.strip() for part in text.split("\n\n") if part.strip()]
+    return "\n".join(f"<p>{html.escape(part)}</p>" for part in parts)
 
 
 def _metrics_table(rows: Iterable[Sequence[Any]]) -> str:
@@ -135,10 +153,10 @@ def _metrics_table(rows: Iterable[Sequence[Any]]) -> str:
         )
         lines.append(f'<tr><th scope="row">{html.escape(str(name))}</th>{cells}</tr>')
     head = "<tr><th>Metric</th><th>Model</th><th>Class-mean image</th></tr>"
-    return _table(head, lines)
+    return table(head, lines)
 
 
-def _settings_table(settings: Mapping[str, Any]) -> str:
+def settings_table(settings: Mapping[str, Any]) -> str:
     """HTML of the table of settings."""
     lines = []
     for name, value in settings.items():
@@ -147,10 +165,10 @@ def _settings_table(settings: Mapping[str, Any]) -> str:
             f'<tr><th scope="row">{html.escape(str(name))}</th>'
             f'<td class="setting">{html.escape(text)}</td></tr>'
         )
-    return _table("<tr><th>Name</th><th>Value</th></tr>", lines)
+    return table("<tr><th>Name</th><th>Value</th></tr>", lines)
 
 
-def _table(head: str, lines: Sequence[str]) -> str:
+def table(head: str, lines: Sequence[str]) -> str:
     """A table that scrolls sideways where the screen is narrow."""
     body = "\n".join(lines)
     return (
@@ -159,7 +177,7 @@ def _table(head: str, lines: Sequence[str]) -> str:
     )
 
 
-def _legend(schema: LabelSchema) -> str:
+def legend(schema: LabelSchema) -> str:
     """HTML list of the classes with their colours."""
     items = "\n".join(
         f'<li><span style="background:#{red:02x}{green:02x}{blue:02x}"></span>'
@@ -171,7 +189,7 @@ def _legend(schema: LabelSchema) -> str:
     return f'<ul class="legend" aria-label="label colours">\n{items}\n</ul>'
 
 
-def _figure(caption: str, picture: Any) -> str:
+def figure(caption: str, picture: Any) -> str:
     """HTML of one picture, embedded."""
     data = picture if isinstance(picture, bytes) else png_bytes(np.asarray(picture))
     if not data.startswith(PNG_SIGNATURE):

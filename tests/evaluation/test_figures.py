@@ -183,3 +183,14 @@ def test_png_refuses_other_shapes(shape):
 def test_png_refuses_floats():
     with pytest.raises(ValueError, match=r"uint8, got .* float64"):
         figures.png_bytes(np.zeros((4, 4, 3)))
+
+
+def test_tiled_joins_pictures_of_any_kind():
+    red, blue = (np.full((8, 9, 3), c, np.uint8) for c in ((255, 0, 0), (0, 0, 255)))
+    picture = figures.tiled([[red, blue, red], [blue, red, red]])
+    assert picture.shape == (2 * 8 + 2, 3 * 9 + 2 * 2, 3)
+    np.testing.assert_array_equal(picture[10:, :9], blue)
+    np.testing.assert_array_equal(picture[:8, 11:20], blue)
+    np.testing.assert_array_equal(picture[10:, 22:], red)
+    captioned = figures.tiled([[red], [blue]], captions=["a"])
+    np.testing.assert_array_equal(captioned[-18:], figures.tiled([[red], [blue]]))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cmrjax.evaluation.figures import label_colours, png_bytes
-from cmrjax.evaluation.report import write_report
+from cmrjax.evaluation.report import paragraphs, write_page, write_report
 from cmrjax.labels import CAVITY, MULTI_TISSUE
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -154,3 +154,13 @@ def test_refused_arguments(tmp_path):
     with pytest.raises(ValueError, match=r"rgb must be \[h, w, 3\] uint8"):
         write_report(path, metrics=[], pictures=[("a", np.zeros((4, 4)))], **fine)
     assert not path.exists()
+
+
+def test_a_page_of_given_parts(tmp_path):
+    """Title and notice are escaped, the parts are HTML already."""
+    parts = [paragraphs("one & two\n\nthree"), "<h2>More</h2>"]
+    path = write_page(tmp_path / "p.html", title="a < b", notice="c > d", body=parts)
+    text = path.read_text(encoding="utf-8")
+    assert "<h1>a &lt; b</h1>" in text
+    assert "c &gt; d" in text
+    assert "<p>one &amp; two</p>\n<p>three</p>\n<h2>More</h2>" in text

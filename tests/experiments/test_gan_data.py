@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.gan_data import evenly_spaced, input_fingerprints, open_gan_data
+from cmrjax.data.intensity import ZScoreTransform
+from experiments import label_real
+from experiments.gan_data import (
+    LABEL_COMMANDS,
+    evenly_spaced,
+    input_fingerprints,
+    open_gan_data,
+)
+from tests.data.prepared_folder import make_prepared
 from tests.experiments.tiny_run import tiny_config, tiny_data
 
 
@@ -32,6 +40,18 @@ def test_fingerprint_follows_the_slices(data_path):
     assert first["vgg19_weights"] == "none"
 
 
+def test_z_scores_are_refused(tmp_path):
+    """The generator's images end at -1 and 1; a z-score does not."""
+    path = make_prepared(
+        tmp_path / "zscore", count=12, size=(32, 32), transform=ZScoreTransform()
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"zscore holds z-scores, for the segm.* --transform=percentile",
+    ):
+        open_gan_data(tiny_config(path))
+
+
 def test_evenly_spaced_keeps_both_ends():
     indices = np.arange(10, 110)
     chosen = evenly_spaced(indices, 7)
@@ -40,3 +60,23 @@ def test_evenly_spaced_keeps_both_ends():
     assert np.ptp(np.diff(chosen)) <= 1
     np.testing.assert_array_equal(evenly_spaced(indices, 0), indices)
     np.testing.assert_array_equal(evenly_spaced(indices, 500), indices)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_missing_labels_of_all_tissues_name_the_commands_that_make_them(
+    tmp_path, data_path, there
+):
+    config = tiny_config(data_path if there else tmp_path / "nothing")
+    config.data.schema = "multi_tissue"
+    with pytest.raises(ValueError, match="come from the segmentation network") as error:
+        open_gan_data(config)
+    text = str(error.value)
+    for command in ("train_segmentation", "label_real", "simulate", "prepare_data"):
+        assert f"python -m experiments.{command} " in text
+
+
+def test_the_command_that_labels_is_one_that_exists():
+    """The options in the message are those of label_real."""
+    command = LABEL_COMMANDS.replace("\\\n", "").split("experiments.label_real")[1]
+    options = label_real.build_parser().parse_args(command.split())
+    assert options.out == "data/prepared/mnms_multi"

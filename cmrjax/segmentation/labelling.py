@@ -1,0 +1,218 @@
+"""Labels all tissues of one subject: predicts, and puts the expert's heart in."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from cmrjax.data.geometry import GridMap
+from cmrjax.data.records import SubjectRecord
+from cmrjax.data.subject import NativePhase, PreparedSubject, Recipe, prepare_subject
+from cmrjax.labels import LabelSchema
+from cmrjax.segmentation.agreement import slice_rows
+from cmrjax.segmentation.expert import (
+    background_outside,
+    full_grid,
+    likeliest,
+    probabilities_to_native,
+    with_expert_heart,
+)
+
+EXPERT_CHOICES = ("labels", "none")
+MIN_HEART_PIXELS = 30
+"""LV and MYO of a slice that shows heart, pixels of the prepared grid (53 mm^2 at 1.33
+mm): without an expert, slices with fewer are dropped."""
+
+
+class TissueModel(Protocol):
+    """A network that gives the probabilities of all tissues."""
+
+    @property
+    def schema(self) -> LabelSchema:
+        """Schema of the classes."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the network."""
+        ...
+
+    def probabilities(self, volume: np.ndarray, grid: GridMap) -> np.ndarray:
+        """Predicts one phase.
+
+        Args:
+            volume: [d, h, w] float32 native intensities.
+            grid: From the native in-plane grid to that of the result.
+
+        Returns:
+            [d, *grid.image_size, k] float32, sum 1 over the classes.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LabelledPhase:
+    """The labels of one phase; slices without heart are background in ``labels``.
+
+    Attributes:
+        labels: [d, *image_size] uint8, what is kept.
+        own: [d, *image_size] uint8, the network's own labels.
+        expert: [d, *image_size] uint8, the expert's labels; None without an expert.
+        native: [d, h, w] uint8, what is kept, on the grid of the file.
+    """
+
+    labels: np.ndarray
+    own: np.ndarray
+    expert: np.ndarray | None
+    native: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledSubject:
+    """What came of a subject.
+
+    Attributes:
+        prepared: Volumes with the new labels, problems and notices.
+        phases: The labels of each prepared volume's phase, by phase.
+        native: [t, d, h, w] uint8 labels on the grid of the image file, all its frames,
+            background in those that are no phase; None if nothing was prepared.
+        affine: [4, 4] of the image file; None if nothing was prepared.
+        rows: One dict for each slice of each phase, see ``agreement.slice_rows``.
+    """
+
+    prepared: PreparedSubject
+    phases: dict[str, LabelledPhase] = field(default_factory=dict)
+    native: np.ndarray | None = None
+    affine: np.ndarray | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def label_phase(
+    native: NativePhase, schema: LabelSchema, model: TissueModel
+) -> LabelledPhase:
+    """Labels one phase.
+
+    With the expert's labels (``native.labels``), their heart is put in and slices in
+    which they show none are dropped; without, the network's own heart stays and slices
+    with fewer than ``MIN_HEART_PIXELS`` of LV and MYO are dropped.
+
+    Args:
+        native: The phase.
+        schema: Schema of the labels and of the model.
+        model: The network.
+
+    Raises:
+        ValueError: If the model's answer is not what it has to be; names the file.
+    """
+    grid = native.grid
+    full, window = full_grid(grid)
+    predicted = _predict(native, full, schema, model)
+    probabilities = predicted[:, window[0], window[1]]
+    own = likeliest(probabilities)
+    background_outside(own, grid.valid_box)
+    if native.labels is None:
+        expert = None
+        labels = own.copy()
+        ids = [schema.id_of(name) for name in ("LV", "MYO")]
+        kept = np.isin(own, ids).sum(axis=(1, 2)) >= MIN_HEART_PIXELS
+    else:
+        expert = grid.labels_to_model(native.labels)
+        labels = with_expert_heart(probabilities, expert, schema)
+        background_outside(labels, grid.valid_box)
+        kept = np.isin(expert, schema.heart_ids).any(axis=(1, 2))
+    labels[~kept] = 0
+    on_native = np.zeros(native.volume.shape, np.uint8)
+    if kept.any():
+        near = probabilities_to_native(predicted[kept], full)
+        on_native[kept] = (
+            likeliest(near)
+            if native.labels is None
+            else with_expert_heart(near, native.labels[kept], schema)
+        )
+    return LabelledPhase(labels, own, expert, on_native)
+
+
+def label_subject(
+    record: SubjectRecord,
+    recipe: Recipe,
+    model: TissueModel,
+    *,
+    expert: bool,
+    labels_expected: bool = True,
+) -> LabelledSubject:
+    """Reads a subject's files and labels its phases.
+
+    Args:
+        record: The subject.
+        recipe: How volumes are prepared; its schema is the model's.
+        model: The network.
+        expert: Whether the heart is the expert's; if not, no label file is read.
+        labels_expected: See ``prepare_subject``.
+
+    Returns:
+        What came of it; what is wrong with the files is a line in its problems.
+    """
+    phases: dict[str, LabelledPhase] = {}
+    sources: list[NativePhase] = []
+
+    def labeller(native: NativePhase) -> np.ndarray:
+        phases[native.phase] = label_phase(native, recipe.schema, model)
+        sources.append(native)
+        return phases[native.phase].labels
+
+    prepared = prepare_subject(
+        record,
+        recipe,
+        labels_expected=labels_expected,
+        labeller=labeller,
+        with_labels=expert,
+    )
+    done = {volume.description["phase"] for volume in prepared.volumes}
+    sources = [source for source in sources if source.phase in done]
+    if not sources:
+        return LabelledSubject(prepared)
+    file = sources[0].file
+    native_labels = np.zeros(file.frames.shape, np.uint8)
+    rows: list[dict[str, Any]] = []
+    for source in sources:
+        native_labels[source.frame] = phases[source.phase].native
+        rows += _phase_rows(record, recipe.schema, source, phases[source.phase])
+    kept = {source.phase: phases[source.phase] for source in sources}
+    return LabelledSubject(prepared, kept, native_labels, file.affine, rows)
+
+
+def _phase_rows(
+    record: SubjectRecord,
+    schema: LabelSchema,
+    source: NativePhase,
+    phase: LabelledPhase,
+) -> list[dict[str, Any]]:
+    """One dict for each slice, with whose it is."""
+    rows = slice_rows(
+        phase.own,
+        phase.labels,
+        phase.expert,
+        schema=schema,
+        valid_box=source.grid.valid_box,
+    )
+    whose = {"subject": record.subject, "group": record.group, "phase": source.phase}
+    return [whose | row for row in rows]
+
+
+def _predict(
+    native: NativePhase, grid: GridMap, schema: LabelSchema, model: TissueModel
+) -> np.ndarray:
+    """Probabilities [d, *grid.image_size, k], checked."""
+    volume = np.asarray(native.volume, np.float32)
+    where = f"{native.file.path}: frame {native.frame} ({native.phase})"
+    try:
+        predicted = model.probabilities(volume, grid)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    expected = (len(volume), *grid.image_size, schema.num_classes)
+    if predicted.shape != expected or not np.isfinite(predicted).all():
+        raise ValueError(
+            f"{where}: the network gave probabilities {list(predicted.shape)}, expected"
+            f" finite values {list(expected)}; check the model"
+        )
+    return predicted
