@@ -46,7 +46,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 	@echo "make: environment ready"
 
-demo: $(STAMP) ## simulate, train, synthesise, report: runs/demo (about 4 minutes)
+demo: $(STAMP) ## the whole chain, small: runs/demo (under 10 minutes)
 	@echo "make: the demo writes to runs/demo"
 	@$(RUN) -m experiments.demo --workdir=runs/demo
 

@@ -1,4 +1,4 @@
-"""The main job on built-in data: simulate, train, synthesise, report.
+"""The whole chain on built-in data: simulate, segment, label, train, synthesise.
 
     python -m experiments.demo --workdir=runs/demo
 
@@ -8,35 +8,29 @@ kept. Ends with an error where the held-out SSIM is not above the class-mean ima
 
 import argparse
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from cmrjax.data.intensity import get_transform
-from cmrjax.data.nifti import read_volume
-from cmrjax.data.preconvert import DATASETS, plan_preparation, run_preparation
 from cmrjax.data.source import PreparedDataset
-from cmrjax.data.subject import Recipe
-from cmrjax.evaluation.figures import panel, png_bytes
 from cmrjax.evaluation.image_study import report_rows
-from cmrjax.evaluation.report import write_report
-from cmrjax.files import code_version
+from cmrjax.files import read_json
 from cmrjax.simulation.population import simulate_population
 from cmrjax.synthesis.cases import Case, synthesize_cases
-from cmrjax.synthesis.params import ModelParams, load_params
+from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.volume import Synthesizer
 from cmrjax.training.console import configure_logging
+from cmrjax.training.loop import LoopResult
 from cmrjax.training.process_age import process_age
-from experiments import train_gan
-from experiments.configs import multi_demo
-from experiments.evaluate_gan import evaluate_model, panel_scale
-from experiments.gan_data import evenly_spaced
+from experiments import label_real, prepare_data, train_gan, train_segmentation
+from experiments.configs import multi_demo, multi_tissue_demo
+from experiments.demo_report import write_demo_report
+from experiments.evaluate_gan import evaluate_model
+from experiments.evaluate_segmentation import evaluate_network
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +42,11 @@ class DemoSize:
     """How large the demo is.
 
     Attributes:
-      subjects: simulated subjects; a fifth of them is held out.
+      subjects: simulated subjects of each of the two populations; a fifth is held out.
       image_size: side in pixels.
       spacing: pixel spacing in mm.
-      num_steps: of training; 0: the configuration's.
-      base_features: width nf of the networks; 0: the configuration's.
+      num_steps: of each training; 0: the configuration's.
+      base_features: width of the networks; 0: the configuration's.
     """
 
     subjects: int = 30
@@ -75,86 +69,151 @@ def run_demo(workdir: str | Path, size: DemoSize) -> dict[str, Any]:
 
     Returns:
       The evaluation, see `cmrjax.evaluation.image_study.evaluate_images`; "report" is
-      the path of the page.
+      the path of the page, "segmentation" the mean Dice by data.
 
     Raises:
       DemoFailedError: the held-out SSIM is not above the class-mean image's, or the
         training was stopped by a signal.
     """
     workdir = Path(workdir)
-    logger.info("1/5 simulate %d subjects", size.subjects)
-    simulate_population(
-        workdir / "simulated",
-        size.subjects,
-        seed=0,
-        image_size=size.image_size,
-        spacing=size.spacing,
-        jobs=2,
-    )
-    logger.info("2/5 prepare them")
-    _prepare(workdir, size)
-    logger.info("3/5 train the GAN")
-    ended = train_gan.run(_config(workdir, size), workdir / "model")
-    if ended.stopped_by:
-        raise DemoFailedError(
-            f"{ended.stopped_by}: training saved at step {ended.step}; the same "
-            "command continues"
-        )
-    logger.info("4/5 synthesise NIfTI volumes from the labels of held-out subjects")
+    logger.info("1/6 simulate %d subjects with exact labels", size.subjects)
+    _simulate(workdir / "database", size, seed=0)
+    zscore = ["--transform=zscore", "--all-slices"]
+    _prepare(workdir / "database", workdir / "database_prepared", size, zscore)
+    logger.info("2/6 train the segmentation network on them")
+    config = _segmentation_config(workdir, size)
+    _finish(train_segmentation.run(config, workdir / "segmenter"))
+    logger.info("3/6 simulate %d more, which stand for real scans", size.subjects)
+    _simulate(workdir / "scans", size, seed=1)
+    logger.info("    label them: tissues by the network, heart by the expert")
+    _label(workdir, size)
+    segmentation = _measure_segmentation(workdir, size, zscore)
+    logger.info("4/6 train the GAN on scans and labels")
+    _finish(train_gan.run(_gan_config(workdir, size), workdir / "model"))
+    logger.info("5/6 synthesise NIfTI volumes from the labels of held-out subjects")
     volumes = _synthesize(workdir)
-    logger.info("5/5 measure on held-out subjects and write the report")
+    logger.info("6/6 measure on held-out subjects and write the report")
     result = evaluate_model(
         workdir / "model",
-        workdir / "prepared",
+        workdir / "labelled",
         groups=[GROUP],
         splits=[HELD_OUT],
         out=workdir / "evaluation",
     )
-    result["report"] = _report(workdir, size, result, volumes)
+    result["segmentation"] = segmentation
+    result["report"] = write_demo_report(workdir, size, result, segmentation, volumes)
     _check(result)
     return result
 
 
-def _prepare(workdir: Path, size: DemoSize) -> None:
-    """Prepares the simulated subjects, unless they are."""
-    recipe = Recipe(
-        source_names="simulated",
-        schema=DATASETS["simulated"],
-        transform=get_transform("percentile"),
-        image_size=(size.image_size, size.image_size),
-        spacing=(size.spacing, size.spacing),
-    )
-    out = workdir / "prepared"
-    if out.exists():
-        dataset = PreparedDataset.open(out)
-        subjects = {info.subject for info in dataset.slices}
-        same = (dataset.image_size, dataset.spacing) == (
-            recipe.image_size,
-            recipe.spacing,
-        )
-        if same and len(subjects) == size.subjects:
-            return
-        raise ValueError(f"{workdir} holds a demo of another size; use a new --workdir")
-    plan = plan_preparation("simulated", workdir / "simulated", out)
-    run_preparation(
-        plan, recipe, say=logger.info, progress=lambda r: tqdm(r, unit="subject")
+def _simulate(out: Path, size: DemoSize, *, seed: int) -> None:
+    simulate_population(
+        out,
+        size.subjects,
+        seed=seed,
+        image_size=size.image_size,
+        spacing=size.spacing,
+        jobs=2,
     )
 
 
-def _config(workdir: Path, size: DemoSize) -> Any:
+def _prepare(
+    source: Path, out: Path, size: DemoSize, options: Sequence[str] = ()
+) -> None:
+    """Prepares simulated subjects, unless they are."""
+    if _is_done(out, size):
+        return
+    arguments = _data_arguments(source, out, size)
+    if prepare_data.main([*arguments, *options]):
+        raise DemoFailedError(f"{source} could not be prepared, see above")
+
+
+def _label(workdir: Path, size: DemoSize) -> None:
+    """Labels the stand-in scans, unless they are."""
+    out = workdir / "labelled"
+    if _is_done(out, size):
+        return
+    arguments = _data_arguments(workdir / "scans", out, size)
+    if label_real.main([*arguments, f"--model={workdir / 'segmenter'}"]):
+        raise DemoFailedError("the scans could not be labelled, see above")
+
+
+def _data_arguments(source: Path, out: Path, size: DemoSize) -> list[str]:
+    return [
+        "--dataset=simulated",
+        f"--source={source}",
+        f"--out={out}",
+        f"--image-size={size.image_size}",
+        f"--spacing={size.spacing}",
+    ]
+
+
+def _is_done(out: Path, size: DemoSize) -> bool:
+    """Whether a prepared folder is there, and of this size."""
+    if not out.exists():
+        return False
+    dataset = PreparedDataset.open(out)
+    subjects = {info.subject for info in dataset.slices}
+    side, spacing = (size.image_size,) * 2, (size.spacing,) * 2
+    if (dataset.image_size, dataset.spacing) == (side, spacing):
+        if len(subjects) == size.subjects:
+            return True
+    raise ValueError(f"{out} holds a demo of another size; use a new --workdir")
+
+
+def _measure_segmentation(
+    workdir: Path, size: DemoSize, options: Sequence[str]
+) -> dict[str, float]:
+    """Mean Dice of the network on the held-out database and on the scans."""
+    scans = workdir / "scans_prepared"
+    _prepare(workdir / "scans", scans, size, options)
+    measured = {}
+    for name, data, splits, out in (
+        ("database", workdir / "database_prepared", [HELD_OUT], "segmentation"),
+        ("scans", scans, ["train", "development", HELD_OUT], "segmentation_scans"),
+    ):
+        report = workdir / out / "segmentation.json"
+        if not report.exists():
+            evaluate_network(
+                workdir / "segmenter", data, splits=splits, out=workdir / out
+            )
+        measured[name] = float(read_json(report)["mean_dice"])
+        logger.info("    mean Dice on the %s: %.3f", name, measured[name])
+    return measured
+
+
+def _segmentation_config(workdir: Path, size: DemoSize) -> Any:
+    config = multi_tissue_demo.get_config()
+    config.data.paths = (str(workdir / "database_prepared"),)
+    if size.num_steps:
+        config.training.epochs, config.training.steps_per_epoch = 1, size.num_steps
+    config.model.base_features = size.base_features or config.model.base_features
+    return config
+
+
+def _gan_config(workdir: Path, size: DemoSize) -> Any:
     config = multi_demo.get_config()
-    config.data.path = str(workdir / "prepared")
+    config.data.path = str(workdir / "labelled")
     config.data.image_size = size.image_size
     config.training.num_steps = size.num_steps or config.training.num_steps
     config.model.base_features = size.base_features or config.model.base_features
     return config
 
 
+def _finish(ended: LoopResult) -> None:
+    """Raises where a training was stopped."""
+    if ended.stopped_by:
+        raise DemoFailedError(
+            f"{ended.stopped_by}: training saved at step {ended.step}; the same "
+            "command continues"
+        )
+
+
 def _synthesize(workdir: Path) -> list[Path]:
     """Makes NIfTI volumes of the held-out subjects; returns their label files."""
-    dataset = PreparedDataset.open(workdir / "prepared")
+    dataset = PreparedDataset.open(workdir / "labelled")
     subjects = {info.subject for info in dataset.slices if info.split == HELD_OUT}
-    source, out = workdir / "simulated", workdir / "synthetic"
+    source, out = workdir / "labelled" / "nifti", workdir / "synthetic"
     cases = [
         Case(source / subject / f"{subject}_sa_gt.nii.gz", out / subject)
         for subject in sorted(subjects)
@@ -168,66 +227,6 @@ def _synthesize(workdir: Path) -> list[Path]:
     if summary.problems:
         raise DemoFailedError("; ".join(summary.problems))
     return [case.label_path for case in cases]
-
-
-def _report(
-    workdir: Path,
-    size: DemoSize,
-    result: dict[str, Any],
-    volumes: list[Path],
-) -> Path:
-    params = load_params(workdir / "model")
-    evaluation = workdir / "evaluation"
-    picture = _volume_panel(volumes[0], workdir / "synthetic", params)
-    return write_report(
-        workdir / "report.html",
-        title="cmrjax demo: cardiac MR images from labels",
-        intro=(
-            f"{size.subjects} subjects were simulated (an analytic torso with a "
-            "beating heart, bSSFP contrast), a SPADE GAN was trained on three fifths "
-            "of them, and images were synthesised from the labels of subjects that it "
-            "has never seen.\n\nThe class-mean image paints each class with its mean "
-            "over the training set: the floor that a generator must beat."
-        ),
-        metrics=report_rows(result),
-        pictures=[
-            (
-                "Slices of held-out subjects: label, simulated (the truth), synthetic",
-                (evaluation / "panel.png").read_bytes(),
-            ),
-            (
-                "A volume as written to NIfTI, ED: label, truth, synthetic",
-                png_bytes(picture),
-            ),
-            ("Losses over steps", (evaluation / "curves.png").read_bytes()),
-        ],
-        settings={
-            "size": dataclasses.asdict(size),
-            "training": json.loads((workdir / "model/run.json").read_text())["config"],
-            "step": params.origin.step,
-            "seconds of this run": round(process_age()),
-            "code": code_version(),
-        },
-        schema=params.description.schema,
-    )
-
-
-def _volume_panel(label_path: Path, synthetic: Path, params: ModelParams) -> np.ndarray:
-    """Label, truth and synthetic of one volume at ED, read from the NIfTI files."""
-    code = label_path.parent.name
-    made = synthetic / code / f"{code}_sa_frame00.nii.gz"
-    labels = read_volume(label_path, frame=0).array
-    truth = read_volume(label_path.with_name(f"{code}_sa.nii.gz"), frame=0).array
-    truth = params.description.transform.apply(truth)
-    slices = evenly_spaced(np.arange(len(labels)), 6)
-    return panel(
-        labels[slices],
-        truth[slices][..., None],
-        read_volume(made).array[slices][..., None],
-        schema=params.description.schema,
-        captions=("label", "truth", "synthetic"),
-        scale=panel_scale(labels.shape[-1]),
-    )
 
 
 def _check(result: dict[str, Any]) -> None:
@@ -261,6 +260,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"\nHeld-out subjects, {result['num_slices']} slices:")
     for name, model_value, floor in report_rows(result):
         print(f"  {name}: {model_value}, class-mean image {floor}")
+    for name, dice in result["segmentation"].items():
+        print(f"  mean Dice of the segmentation on the {name}: {dice:.3f}")
     print(f"Volumes:  {workdir / 'synthetic'}\nReport:   {result['report']}")
     print(f"Time:     {process_age():.0f} s")
 

@@ -5,9 +5,8 @@ Reproduces the model GenB2 of Amirrajab et al. 2022, section 4.4.
     python -m experiments.train_gan \
         --config=experiments/configs/multi_b2.py --workdir=runs/multi_b2
 
-Needs multi-tissue maps (config.data.path); on real images they come from the
-segmentation network, which is not here yet: the command says how to make simulated
-ones.
+Needs multi-tissue maps (config.data.path), which experiments.label_real makes with a
+network of experiments.train_segmentation.
 
 Expected figure: the paper prints none for this model alone.
 Expected time: 50 epochs; not yet measured at this size on a GPU.

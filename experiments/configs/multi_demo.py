@@ -1,4 +1,4 @@
-r"""Small SPADE GAN on simulated subjects, all nine tissues: what `make demo` trains.
+r"""Small SPADE GAN on labelled scans, all nine tissues: what `make demo` trains last.
 
 96 x 96 pixels of 2.66 mm, nf 8; no VGG19 weights needed.
 
@@ -12,7 +12,7 @@ from experiments.configs import base
 def get_config() -> base.Config:
     """Returns the configuration."""
     config = base.get_config()
-    config.data.path = "runs/demo/prepared"
+    config.data.path = "runs/demo/labelled"
     config.data.train_groups = ("S1",)
     config.data.validation_groups = ("S1",)
     config.data.image_size = 96

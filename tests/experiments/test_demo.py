@@ -37,14 +37,16 @@ def test_the_demo_writes_volumes_and_one_page_with_pictures(workdir):
     ]
     parser = _Sources()
     parser.feed((workdir / "report.html").read_text(encoding="utf-8"))
-    assert len(parser.sources) == 3
+    assert len(parser.sources) == 4
     assert all(s.startswith("data:image/png;base64,") for s in parser.sources)
 
 
 def test_a_repeated_demo_keeps_what_is_finished(workdir):
     kept = [
-        *workdir.glob("simulated/*/*.nii.gz"),
-        *workdir.glob("prepared/*"),
+        *workdir.glob("database/*/*.nii.gz"),
+        *workdir.glob("scans/*/*.nii.gz"),
+        *workdir.glob("labelled/*.npy"),
+        *workdir.glob("segmenter/checkpoints/*"),
         *workdir.glob("synthetic/*/*"),
         *workdir.glob("model/checkpoints/*"),
     ]
