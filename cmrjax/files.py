@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -46,6 +47,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Writes UTF-8 text as ``write_bytes`` does."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def nan_to_none(value: Any) -> Any:
+    """Replaces NaN by None, which JSON has, in nested mappings, lists and tuples."""
+    if isinstance(value, Mapping):
+        return {name: nan_to_none(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cmrjax.data.manifest import MANIFEST_FILE
 from cmrjax.data.source import PreparedDataset
 from cmrjax.evaluation.image_study import report_rows
 from cmrjax.files import read_json
+from cmrjax.segmentation.params import load_segmenter
 from cmrjax.simulation.population import simulate_population
 from cmrjax.synthesis.cases import Case, synthesize_cases
 from cmrjax.synthesis.params import load_params
@@ -35,6 +37,7 @@ from experiments.evaluate_segmentation import evaluate_network
 logger = logging.getLogger(__name__)
 
 GROUP, HELD_OUT = "S1", "test"
+INTERRUPTED = 130  # exit status of the commands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,21 +124,33 @@ def _prepare(
     source: Path, out: Path, size: DemoSize, options: Sequence[str] = ()
 ) -> None:
     """Prepares simulated subjects, unless they are."""
-    if _is_done(out, size):
-        return
-    arguments = _data_arguments(source, out, size)
-    if prepare_data.main([*arguments, *options]):
-        raise DemoFailedError(f"{source} could not be prepared, see above")
+    if not out.exists():
+        arguments = _data_arguments(source, out, size)
+        _succeed(prepare_data.main([*arguments, *options]), f"{source}: not prepared")
+    _check_size(out, size)
 
 
 def _label(workdir: Path, size: DemoSize) -> None:
-    """Labels the stand-in scans, unless they are."""
-    out = workdir / "labelled"
-    if _is_done(out, size):
-        return
-    arguments = _data_arguments(workdir / "scans", out, size)
-    if label_real.main([*arguments, f"--model={workdir / 'segmenter'}"]):
-        raise DemoFailedError("the scans could not be labelled, see above")
+    """Labels the stand-in scans, unless this network did."""
+    out, model = workdir / "labelled", workdir / "segmenter"
+    arguments = [*_data_arguments(workdir / "scans", out, size), f"--model={model}"]
+    if out.exists():
+        _check_size(out, size)
+        manifest = read_json(out / MANIFEST_FILE)
+        labelled_by = manifest["provenance"]["config"].get("model_fingerprint")
+        if labelled_by == load_segmenter(model).fingerprint:
+            return
+        arguments.append("--overwrite")
+    _succeed(label_real.main(arguments), "the scans could not be labelled")
+    _check_size(out, size)
+
+
+def _succeed(status: int, failure: str) -> None:
+    """Raises what the exit status of a command stands for."""
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    if status:
+        raise DemoFailedError(f"{failure}, see above")
 
 
 def _data_arguments(source: Path, out: Path, size: DemoSize) -> list[str]:
@@ -148,35 +163,39 @@ def _data_arguments(source: Path, out: Path, size: DemoSize) -> list[str]:
     ]
 
 
-def _is_done(out: Path, size: DemoSize) -> bool:
-    """Whether a prepared folder is there, and of this size."""
-    if not out.exists():
-        return False
+def _check_size(out: Path, size: DemoSize) -> None:
+    """Refuses a prepared folder of another demo, or one that lacks subjects."""
     dataset = PreparedDataset.open(out)
-    subjects = {info.subject for info in dataset.slices}
     side, spacing = (size.image_size,) * 2, (size.spacing,) * 2
-    if (dataset.image_size, dataset.spacing) == (side, spacing):
-        if len(subjects) == size.subjects:
-            return True
-    raise ValueError(f"{out} holds a demo of another size; use a new --workdir")
+    if (dataset.image_size, dataset.spacing) != (side, spacing):
+        raise ValueError(
+            f"{out} holds slices of {dataset.image_size} at {dataset.spacing} mm, this "
+            f"demo has {side} at {spacing}: use a new --workdir"
+        )
+    subjects = {info.subject for info in dataset.slices}
+    if len(subjects) != size.subjects or dataset.manifest["problems"]:
+        raise ValueError(
+            f"{out} holds {len(subjects)} of {size.subjects} subjects, "
+            f"{len(dataset.manifest['problems'])} problems: use a new --workdir"
+        )
 
 
 def _measure_segmentation(
     workdir: Path, size: DemoSize, options: Sequence[str]
 ) -> dict[str, float]:
     """Mean Dice of the network on the held-out database and on the scans."""
-    scans = workdir / "scans_prepared"
+    scans, model = workdir / "scans_prepared", workdir / "segmenter"
     _prepare(workdir / "scans", scans, size, options)
+    fingerprint = load_segmenter(model).fingerprint
     measured = {}
     for name, data, splits, out in (
         ("database", workdir / "database_prepared", [HELD_OUT], "segmentation"),
         ("scans", scans, ["train", "development", HELD_OUT], "segmentation_scans"),
     ):
         report = workdir / out / "segmentation.json"
-        if not report.exists():
-            evaluate_network(
-                workdir / "segmenter", data, splits=splits, out=workdir / out
-            )
+        there = read_json(report) if report.exists() else {}
+        if there.get("model_sha256") != fingerprint:
+            evaluate_network(model, data, splits=splits, out=workdir / out)
         measured[name] = float(read_json(report)["mean_dice"])
         logger.info("    mean Dice on the %s: %.3f", name, measured[name])
     return measured

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.nifti import read_volume
 from cmrjax.evaluation.figures import panel, png_bytes
 from cmrjax.evaluation.image_study import report_rows
@@ -15,7 +16,6 @@ from cmrjax.files import code_version
 from cmrjax.synthesis.params import ModelParams, load_params
 from cmrjax.training.process_age import process_age
 from experiments.evaluate_gan import panel_scale
-from experiments.gan_data import evenly_spaced
 
 INTRO = (
     "{subjects} virtual subjects were simulated with exact labels of nine tissues, and"

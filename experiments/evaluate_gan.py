@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.pipeline import iterate_eval_batches
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.evaluation.curves import loss_curves_png, read_metrics
@@ -25,7 +26,6 @@ from cmrjax.files import provenance, read_json, write_json
 from cmrjax.synthesis.params import ModelParams, hash_params, load_params
 from cmrjax.synthesis.sample import synthesize
 from cmrjax.training.writers import METRICS_FILE
-from experiments.gan_data import evenly_spaced
 from experiments.gan_validation import CLASS_MEANS_FILE
 
 BATCH_SIZE = 8

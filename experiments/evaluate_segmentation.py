@@ -9,24 +9,23 @@ the class), a panel of pictures and provenance.json. On real images
 """
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.pipeline import iterate_eval_batches
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.evaluation.figures import write_png
 from cmrjax.evaluation.segmentation_study import evaluate_segmentation
-from cmrjax.files import provenance, write_json
-from cmrjax.models.unet import Unet
+from cmrjax.files import nan_to_none, provenance, write_json
+from cmrjax.models.unet import Unet, logits_function
 from cmrjax.segmentation.params import SegmenterParams, load_segmenter
-from experiments.gan_data import evenly_spaced
-from experiments.segmentation_validation import segmentation_panel
+from experiments.segmentation_validation import predict_labels, segmentation_panel
 
 BATCH_SIZE = 16
 
@@ -74,7 +73,12 @@ def evaluate_network(
     """
     params = load_segmenter(model)
     source = open_source(params, data, splits)
-    predict, schema = _compiled(params), params.description.schema
+    schema = params.description.schema
+    apply = logits_function(Unet(params.description.architecture))
+
+    def predict(image: Any) -> jax.Array:
+        return apply(params.variables, image)
+
     result = evaluate_segmentation(
         predict,
         iterate_eval_batches(source, batch_size=BATCH_SIZE),
@@ -82,38 +86,19 @@ def evaluate_network(
         schema=schema,
     )
     out = Path(out)
-    write_json(out / "segmentation.json", _without_nan(result))
     chosen = evenly_spaced(np.arange(len(source)), 8)
     examples = [source[int(i)] for i in chosen]
     image = np.stack([e["image"] for e in examples])
-    own = np.asarray(predict(image)).argmax(-1)
+    own = predict_labels(predict, image, batch_size=BATCH_SIZE)
     truth = np.stack([e["label_map"] for e in examples])
     maps = {"predicted": own, "true": truth}
     write_png(out / "panel.png", segmentation_panel(image, maps, schema))
     config = {"model": params.path, "model_sha256": params.fingerprint}
     config |= {"data": source.fingerprint, "splits": list(splits)}
     write_json(out / "provenance.json", provenance(config=config))
+    # Last: where it stands, the others do.
+    write_json(out / "segmentation.json", nan_to_none({**result, **config}))
     return result
-
-
-def _compiled(params: SegmenterParams) -> Callable[[Any], jax.Array]:
-    """Returns image [b, h, w, 1] -> logits [b, h, w, k]."""
-    network = Unet(params.description.architecture)
-
-    @jax.jit
-    def apply(variables: dict, image: jax.Array) -> Any:
-        return network.apply(variables, image, train=False)
-
-    return lambda image: apply(params.variables, image)
-
-
-def _without_nan(value: Any) -> Any:
-    """Replaces NaN by None, which JSON has, in nested dictionaries and lists."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.data.source import PreparedDataset, SliceSource
@@ -101,13 +100,6 @@ def open_gan_data(config: Config) -> GanData:
         "none" if validation is None else len(validation),
     )
     return GanData(dataset, train, validation)
-
-
-def evenly_spaced(indices: np.ndarray, count: int) -> np.ndarray:
-    """Returns at most `count` of the indices, evenly spaced; 0: all of them."""
-    if count <= 0 or len(indices) <= count:
-        return indices
-    return indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
 
 
 def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:

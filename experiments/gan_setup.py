@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.neighbourhoods import MARGIN, table_rows
 from cmrjax.data.source import SliceSource
 from cmrjax.models.discriminator import (
@@ -26,7 +27,6 @@ from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.optimizer import adam, epoch_schedule
 from cmrjax.training.sharding import data_parallel
 from experiments.configs.base import Config
-from experiments.gan_data import evenly_spaced
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from cmrjax.evaluation.labelling_pictures import montage_files
 from cmrjax.evaluation.labelling_report import MONTAGES, write_labelling_report
 from cmrjax.segmentation.label_store import NATIVE_LABELS, LabelStore
 from cmrjax.segmentation.labelling import (
-    MIN_HEART_PIXELS,
+    MIN_HEART_AREA,
     TissueModel,
     label_subject,
 )
@@ -91,7 +91,7 @@ class LabellingRun:
             "labelling_version": VERSION,
             "model_fingerprint": model.fingerprint,
             "expert": expert,
-            "min_heart_pixels": MIN_HEART_PIXELS,
+            "min_heart_area_mm2": MIN_HEART_AREA,
         }
         decisive = {
             "dataset": plan.dataset,

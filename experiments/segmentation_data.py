@@ -3,18 +3,24 @@
 import bisect
 import dataclasses
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmrjax.data.intensity import IntensityTransform
+from cmrjax.data.choice import evenly_spaced
+from cmrjax.data.intensity import IntensityTransform, ZScoreTransform
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.files import sha256_json
 from cmrjax.labels import LabelSchema
 from experiments.configs.base import Config
-from experiments.gan_data import evenly_spaced
 
 logger = logging.getLogger(__name__)
+
+DATA_COMMANDS = """\
+    python -m experiments.simulate --subjects=130 --image-size=256 --out=data/simulated
+    python -m experiments.prepare_data --dataset=simulated --source=data/simulated \\
+        --transform=zscore --spacing=1.25 --all-slices --out="""
 
 
 class JoinedSource:
@@ -90,13 +96,18 @@ def open_segmentation_data(config: Config) -> SegmentationData:
       The sources.
 
     Raises:
-      ValueError: a folder does not fit the others, or has no slice of a split, or a
-        label that its schema has not.
+      ValueError: a folder is missing, has no z-scores, does not fit the others, or has
+        no slice of a split, or a label that its schema has not.
     """
     settings = config.data
-    datasets = [PreparedDataset.open(path) for path in settings.paths]
+    datasets = [_open(path) for path in settings.paths]
     if not datasets:
         raise ValueError("config.data.paths names no prepared folder")
+    if "train" in settings.validation_splits:
+        raise ValueError(
+            "config.data.validation_splits has 'train': the rate must follow the loss "
+            "on slices that are not trained on; use development"
+        )
     for dataset in datasets:
         _check(dataset, datasets[0])
         dataset.validate_labels()
@@ -110,7 +121,7 @@ def open_segmentation_data(config: Config) -> SegmentationData:
         pairs = zip(datasets, chosen, strict=True)
         return JoinedSource([SliceSource(d, i, image_size=side) for d, i in pairs])
 
-    train = joined(settings.train_splits, 0, prepared)
+    train = joined(("train",), 0, prepared)
     at_most = config.evaluation.max_slices
     validation = joined(settings.validation_splits, at_most, size)
     logger.info(
@@ -129,6 +140,22 @@ def open_segmentation_data(config: Config) -> SegmentationData:
         image_size=size,
         spacing=first.spacing[0],
     )
+
+
+def _open(path: str) -> PreparedDataset:
+    """Opens a folder; says how it is made where it is missing or has no z-scores."""
+    if not Path(path).exists():
+        raise ValueError(
+            f"config.data.paths: no folder {path}. Make it by\n{DATA_COMMANDS}{path}"
+        )
+    dataset = PreparedDataset.open(path)
+    if not isinstance(dataset.transform, ZScoreTransform):
+        raise ValueError(
+            f"config.data.paths: {path} has intensities {dataset.transform.name}; the "
+            "segmentation network takes z-scores of whole volumes: prepare the data "
+            "with --transform=zscore"
+        )
+    return dataset
 
 
 def _check(dataset: PreparedDataset, first: PreparedDataset) -> None:

@@ -1,23 +1,31 @@
 """Validation during a segmentation training: loss, Dice and a panel of pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
+from cmrjax.data.choice import evenly_spaced
+from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import iterate_eval_batches
-from cmrjax.evaluation.figures import colourise, grey_to_rgb, tiled, write_png
+from cmrjax.evaluation.figures import (
+    colourise,
+    grey_to_rgb,
+    shown_range,
+    tiled,
+    write_png,
+)
 from cmrjax.evaluation.segmentation_study import evaluate_segmentation
 from cmrjax.labels import LabelSchema
+from cmrjax.models.unet import logits_function
 from cmrjax.training.segmentation_step import SegmentationState
 from cmrjax.training.segmentation_trainer import SegmentationTrainer
 from experiments.configs.base import Config
-from experiments.gan_data import evenly_spaced
 from experiments.segmentation_data import SegmentationData
 
 LOSS = "validation_loss"
-_SHOWN_DEVIATIONS = 2.5  # z-score that is shown white
 
 
 class SegmentationValidation:
@@ -43,13 +51,8 @@ class SegmentationValidation:
         rows = evenly_spaced(np.arange(len(self._source)), config.evaluation.panel_rows)
         examples = [self._source[int(row)] for row in rows]
         self._shown = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
-        step = trainer.step
-
-        def predict(variables: dict, image: jax.Array) -> jax.Array:
-            return step.network.apply(variables, image, train=False)  # type: ignore
-
-        self._predict = jax.jit(predict)
-        objective = step.objective
+        self._predict = logits_function(trainer.step.network)
+        objective = trainer.step.objective
         self._loss = jax.jit(lambda logits, batch: objective(logits, batch))
 
     def __call__(self, state: SegmentationState, step: int) -> tuple[dict, dict]:
@@ -73,12 +76,37 @@ class SegmentationValidation:
 
     def _panel(self, state: SegmentationState, step: int) -> np.ndarray:
         shown = self._shown
-        logits = self._predict(state.variables, shown["image"])
-        own = np.asarray(logits).argmax(-1).astype(np.uint8)
+        own = predict_labels(
+            lambda image: self._predict(state.variables, image),
+            shown["image"],
+            batch_size=self._batch_size,
+        )
         maps = {"predicted": own, "true": shown["label_map"]}
         picture = segmentation_panel(shown["image"], maps, self._schema)
         write_png(self._directory / "panels" / f"{step:07d}.png", picture)
         return picture
+
+
+def predict_labels(
+    predict: Callable[[Any], Any], image: np.ndarray, *, batch_size: int
+) -> np.ndarray:
+    """Labels images in batches of one size, so that one program serves them all.
+
+    Args:
+      predict: image [batch_size, h, w, 1] -> logits.
+      image: [n, h, w, 1] float32.
+      batch_size: of `predict`; the last batch is filled with zeros.
+
+    Returns:
+      [n, h, w] uint8.
+    """
+    parts = []
+    for start in range(0, len(image), batch_size):
+        part = image[start : start + batch_size]
+        missing = batch_size - len(part)
+        filled = np.pad(part, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        parts.append(np.asarray(predict(filled)).argmax(-1)[: len(part)])
+    return np.concatenate(parts).astype(np.uint8)
 
 
 def segmentation_panel(
@@ -94,6 +122,6 @@ def segmentation_panel(
     Returns:
       [H, W, 3] uint8.
     """
-    columns = [grey_to_rgb(image / _SHOWN_DEVIATIONS)]
+    columns = [grey_to_rgb(shown_range(image, ZScoreTransform()))]
     columns += [colourise(labels, schema) for labels in label_maps.values()]
     return tiled(list(zip(*columns, strict=True)), captions=("image", *label_maps))

@@ -6,19 +6,14 @@ r"""Trains the SPADE GAN on prepared data; the same command continues a stopped 
 Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
 """
 
-import contextlib
-import logging
 from pathlib import Path
 
-import jax
-
-from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer
-from cmrjax.training.loop import LoopResult, LoopSettings, run_loop
+from cmrjax.training.loop import LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
-from cmrjax.training.writers import MetricWriter
 from experiments.configs.base import Config
 from experiments.gan_data import (
     GanData,
@@ -29,15 +24,7 @@ from experiments.gan_data import (
 from experiments.gan_setup import load_perceptual, make_trainer, num_steps
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
-from experiments.training_command import (
-    TIMING_FILE,
-    Timing,
-    place_and_step,
-    run_command,
-    start,
-)
-
-logger = logging.getLogger(__name__)
+from experiments.training_command import Training, run_command, train
 
 
 def run(config: Config, workdir: str | Path) -> LoopResult:
@@ -71,35 +58,13 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         _describe(trainer, data),
         provenance={**facts, "perceptual_features": features},
     )
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    vgg, step_key = trainer.placement.replicate((vgg, step_key))
-    compiled = trainer.compile(vgg, step_key)
-    logger.info("compiled in %.1f s", compiled.compile_seconds)
-    iterator = make_iterator(config, data.train)
-    with (
-        contextlib.closing(iterator),
-        CheckpointStore(
-            workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
-        ) as store,
-    ):
-        state, step, facts = start(trainer, store, iterator, init_key, facts)
-        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-        with MetricWriter(
-            workdir, start_step=step, tensorboard=config.training.tensorboard
-        ) as writer:
-            result = run_loop(
-                state,
-                step=step,
-                train_step=place_and_step(trainer, compiled, (vgg,), step_key, timing),
-                iterator=iterator,
-                evaluate=make_validation(config, trainer, data, workdir),
-                store=store,
-                writer=writer,
-                settings=_loop_settings(config, len(data.train)),
-                facts=facts,
-            )
-    timing.write()
-    return result
+    training = Training(
+        trainer,
+        constants=(vgg,),
+        evaluate=lambda: make_validation(config, trainer, data, workdir),
+        settings=_loop_settings(config, len(data.train)),
+    )
+    return train(config, workdir, training, make_iterator(config, data.train), facts)
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

@@ -6,23 +6,20 @@ r"""Trains the multi-tissue segmentation; the same command continues a stopped r
 Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
 """
 
-import contextlib
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.models.unet import Unet, UnetArchitecture
 from cmrjax.training.augmentation import Augmentation
-from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import SegmenterDescription, write_description
-from cmrjax.training.loop import LoopResult, LoopSettings, run_loop
+from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.plateau import observe
 from cmrjax.training.segmentation_step import (
@@ -32,20 +29,13 @@ from cmrjax.training.segmentation_step import (
 )
 from cmrjax.training.segmentation_trainer import SegmentationTrainer
 from cmrjax.training.sharding import data_parallel
-from cmrjax.training.writers import MetricWriter
 from experiments.configs.base import Config
 from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
-from experiments.training_command import (
-    TIMING_FILE,
-    Timing,
-    place_and_step,
-    run_command,
-    start,
-)
+from experiments.training_command import Training, run_command, train
 
-logger = logging.getLogger(__name__)
+BLOOD = ("LV", "RV", "other_blood")  # one fluid: its signals change mostly together
 
 
 def run(config: Config, workdir: str | Path) -> LoopResult:
@@ -73,14 +63,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
             "data": data.train.fingerprint,
             # The rate follows their loss.
             "validation_data": data.validation.fingerprint,
+            "validation_batch_size": str(config.evaluation.batch_size),
         },
         has_checkpoint=latest_checkpoint(workdir / CHECKPOINTS) is not None,
     )
     write_description(workdir, _describe(trainer, data), provenance=facts)
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    step_key = trainer.placement.replicate(step_key)
-    compiled = trainer.compile(step_key)
-    logger.info("compiled in %.1f s", compiled.compile_seconds)
     iterator: Any = make_train_iterator(
         data.train,
         batch_size=config.training.batch_size,
@@ -89,32 +76,14 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         num_threads=config.data.num_threads,
         prefetch=config.data.prefetch,
     )
-    with (
-        contextlib.closing(iterator),
-        CheckpointStore(
-            workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
-        ) as store,
-    ):
-        state, step, facts = start(trainer, store, iterator, init_key, facts)
-        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-        with MetricWriter(
-            workdir, start_step=step, tensorboard=config.training.tensorboard
-        ) as writer:
-            result = run_loop(
-                state,
-                step=step,
-                train_step=place_and_step(trainer, compiled, (), step_key, timing),
-                iterator=iterator,
-                evaluate=SegmentationValidation(config, trainer, data, workdir),
-                store=store,
-                writer=writer,
-                settings=_loop_settings(config, len(data.train)),
-                facts=facts,
-                after_evaluation=_follow_loss(config, trainer),
-                is_over=_rate_is_small(config),
-            )
-    timing.write()
-    return result
+    training = Training(
+        trainer,
+        constants=(),
+        evaluate=lambda: SegmentationValidation(config, trainer, data, workdir),
+        settings=_loop_settings(config, len(data.train)),
+        hooks=Hooks(_follow_loss(config, trainer), _rate_is_small(config)),
+    )
+    return train(config, workdir, training, iterator, facts)
 
 
 def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
@@ -144,7 +113,13 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
         optimizer=optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2),
         objective=SegmentationObjective(**config.loss.to_dict()),
         augmentation=Augmentation(
-            **config.augmentation.to_dict(), size=data.image_size
+            **config.augmentation.to_dict(),
+            blood_ids=tuple(
+                data.schema.id_of(name)
+                for name in BLOOD
+                if name in data.schema.class_names
+            ),
+            size=data.image_size,
         ),
     )
     batch_size = config.training.batch_size

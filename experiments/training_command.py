@@ -1,5 +1,7 @@
 """What the training commands share: starting, timing, and the command line."""
 
+import contextlib
+import dataclasses
 import logging
 import os
 import resource
@@ -16,13 +18,93 @@ from cmrjax.files import write_json
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.console import configure_logging
-from cmrjax.training.loop import LoopResult, NonFiniteLossError
+from cmrjax.training.loop import (
+    NO_HOOKS,
+    Hooks,
+    LoopResult,
+    LoopSettings,
+    NonFiniteLossError,
+    run_loop,
+)
+from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
+from cmrjax.training.writers import MetricWriter
 
 logger = logging.getLogger(__name__)
 
 TIMING_FILE = "timing.json"
 BATCH_ARRAYS = ("label_map", "image", "valid_mask")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What differs from one kind of training to the other.
+
+    Attributes:
+      trainer: has `init`, `abstract_state`, `placement`, `batch_size`, `image_size`.
+      constants: arrays that its step takes besides state, batch and key.
+      evaluate: makes the evaluation; see `cmrjax.training.loop.run_loop`.
+      settings: of the loop.
+      hooks: of the loop.
+    """
+
+    trainer: Any
+    constants: tuple[Any, ...]
+    evaluate: Callable[[], Any]
+    settings: LoopSettings
+    hooks: Hooks = NO_HOOKS
+
+
+def train(
+    config: Any,
+    workdir: Path,
+    training: Training,
+    iterator: Any,
+    facts: dict[str, Any],
+) -> LoopResult:
+    """Compiles the step and trains, from the newest checkpoint if there is one.
+
+    Args:
+      config: has "seed" and "training".
+      workdir: the run's folder.
+      training: what is trained.
+      iterator: of batches; closed at the end.
+      facts: kept in each checkpoint.
+
+    Returns:
+      How it ended.
+    """
+    trainer = training.trainer
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    constants, step_key = trainer.placement.replicate((training.constants, step_key))
+    compiled = trainer.compile(*constants, step_key)
+    logger.info("compiled in %.1f s", compiled.compile_seconds)
+    keep = config.training.keep_checkpoints
+    with (
+        contextlib.closing(iterator),
+        CheckpointStore(workdir / CHECKPOINTS, keep=keep) as store,
+    ):
+        state, step, facts = start(trainer, store, iterator, init_key, facts)
+        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+        with MetricWriter(
+            workdir, start_step=step, tensorboard=config.training.tensorboard
+        ) as writer:
+            result = run_loop(
+                state,
+                step=step,
+                train_step=place_and_step(
+                    trainer, compiled, constants, step_key, timing
+                ),
+                iterator=iterator,
+                evaluate=training.evaluate(),
+                store=store,
+                writer=writer,
+                settings=training.settings,
+                facts=facts,
+                hooks=training.hooks,
+            )
+    timing.write()
+    return result
 
 
 def start(
@@ -120,6 +202,11 @@ class Timing:
         write_json(self._path, {**self._content, **peaks})
 
 
+def command_of(config: Any) -> str:
+    """Returns the command that a configuration is for."""
+    return "train_segmentation" if "augmentation" in config else "train_gan"
+
+
 def run_command(name: str, run: Callable[[Any, str], LoopResult]) -> None:
     """Runs a training command: --config=FILE --workdir=DIR, then does not return.
 
@@ -141,6 +228,12 @@ def _main(
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    fitting = command_of(config)
+    if fitting != name:
+        sys.exit(
+            f"{name}: --config is a configuration of {fitting}; run python -m "
+            f"experiments.{fitting}, or name another one"
+        )
     try:
         result = run(config, workdir)
     except (ValueError, OSError, NonFiniteLossError) as error:

@@ -60,6 +60,7 @@ from cmrjax.training.compilation_cache import (
 from cmrjax.training.console import configure_logging
 from experiments.configs.base import Config
 from experiments.gan_setup import make_trainer
+from experiments.training_command import command_of
 from tools import estimate
 from tools.benchmark_flags import define_flags, parse, settings_from_flags
 from tools.benchmark_maps import name_of, open_maps
@@ -127,6 +128,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"not understood: {' '.join(argv[1:])}; see --help")
+        if command_of(config) != "train_gan":
+            raise ValueError(
+                f"--config is a configuration of {command_of(config)}; this measures "
+                "those of train_gan"
+            )
         settings = settings_from_flags(values)
         if values.estimate:
             estimate.run(config, settings, maps=values.maps, slices=values.slices)

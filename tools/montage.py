@@ -16,7 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from cmrjax.data.source import PreparedDataset
-from cmrjax.evaluation.figures import colourise, grey_to_rgb, tiled, write_png
+from cmrjax.evaluation.figures import (
+    colourise,
+    grey_to_rgb,
+    shown_range,
+    tiled,
+    write_png,
+)
 
 PLACES = (0.15, 0.5, 0.85)  # of the way from base to apex
 CAPTIONS = ("base", "", "middle", "", "apex", "")
@@ -64,7 +70,7 @@ def subject_row(
     chosen = [shown[round(place * (len(shown) - 1))] for place in PLACES]
     row = []
     for index in chosen:
-        image = np.asarray(dataset.images[index], np.float32)[..., None]
+        image = shown_range(dataset.images[index], dataset.transform)[..., None]
         row += [grey_to_rgb(image), colourise(dataset.labels[index], schema)]
     return row
 

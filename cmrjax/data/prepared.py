@@ -57,7 +57,8 @@ class PreparedDataset:
         transform: The intensity transform that was applied.
         image_size: Rows and columns, pixels.
         spacing: Pixel size (y, x), mm; see a volume's ``nominal_spacing``.
-        images: [n, h, w] float16 in [-1, 1], memory-mapped, read only.
+        images: [n, h, w] float16 as ``transform`` gives them ([-1, 1], or z-scores),
+            memory-mapped, read only.
         labels: [n, h, w] uint8, memory-mapped, read only.
         slices: What each of the n slices is.
         fingerprint: Hash of arrays, schema, transform, grid, slices and split.

@@ -75,7 +75,7 @@ class SliceSource:
         """Returns one example.
 
         Returns:
-            label_map [h, w] uint8, image [h, w, 1] float32 in [-1, 1], valid_mask
+            label_map [h, w] uint8, image [h, w, 1] float32, valid_mask
             [h, w, 1] bool (False on padding), index scalar int32 (index in the
             data set).
         """

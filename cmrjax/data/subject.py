@@ -84,7 +84,7 @@ class PreparedVolume:
     """The slices of one phase that show heart, or all of them.
 
     Attributes:
-        images: [n, h, w] float32 in [-1, 1]; padding is -1.
+        images: [n, h, w] float32 as the transform gives them; padding is -1.
         labels: [n, h, w] uint8, ids of the schema; padding is background.
         slices: Index of each slice in the file, ascending.
         valid_box: (r0, r1, c0, c1), the part that is not padding.

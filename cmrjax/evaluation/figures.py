@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.data.intensity import IntensityTransform, ZScoreTransform
 from cmrjax.files import write_bytes
 from cmrjax.labels import LabelSchema
 
@@ -96,6 +97,20 @@ def grey_to_rgb(image: Any) -> np.ndarray:
     scaled = np.clip((np.where(finite, image, 0.0) + 1.0) * 127.5, 0.0, 255.0)
     rgb = np.repeat(np.rint(scaled).astype(np.uint8), 3, axis=-1)
     return np.where(finite, rgb, np.array(NOT_FINITE_COLOUR, np.uint8))
+
+
+def shown_range(image: Any, transform: IntensityTransform) -> np.ndarray:
+    """Scales intensities to [-1, 1] for the eye; z-scores end at 2.5 deviations.
+
+    Args:
+        image: floating point, as `transform` gives it.
+        transform: that made it.
+
+    Returns:
+        float32 of the same shape.
+    """
+    image = np.asarray(image, np.float32)
+    return image / 2.5 if isinstance(transform, ZScoreTransform) else image
 
 
 def panel(

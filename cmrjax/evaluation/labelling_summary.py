@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmrjax.files import write_json, write_text
+from cmrjax.files import nan_to_none, write_json, write_text
 from cmrjax.metrics.overlap import dice_of_counts
 from cmrjax.segmentation.agreement import REGIONS
 
@@ -108,7 +108,7 @@ def write_rows(path: str | Path, rows: Sequence[Row]) -> None:
 
 def write_summary(path: str | Path, content: Mapping[str, Any]) -> None:
     """Writes the summary as JSON; an undefined figure is null."""
-    write_json(path, _json_ready({"protocol": PROTOCOL, **content}))
+    write_json(path, nan_to_none({"protocol": PROTOCOL, **content}))
 
 
 def mean(values: Iterable[float]) -> float:
@@ -174,11 +174,3 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return "" if math.isnan(value) else round(value, 6)
-
-
-def _json_ready(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _json_ready(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmrjax.labels import LabelSchema
+from cmrjax.metrics.overlap import dice_of_counts
 
 PROTOCOL = (
     "Dice of all prepared slices of a volume (subject and phase) together, valid pixels"
@@ -44,25 +45,7 @@ def evaluate_segmentation(
     Raises:
         ValueError: there is no slice.
     """
-    counts: dict[tuple[str, str], np.ndarray] = {}
-    num_slices, total_loss = 0, 0.0
-    for batch in batches:
-        logits = predict(batch["image"])
-        per_slice = np.asarray(
-            _count(logits, batch["label_map"], batch["valid_mask"]), np.float64
-        )
-        weight = np.asarray(batch.get("weight", np.ones(len(per_slice))))
-        if loss is not None:
-            real = np.asarray(batch["valid_mask"]) & (weight > 0)[:, None, None, None]
-            value = float(loss(logits, {**batch, "valid_mask": real}))
-            total_loss += value * float(weight.sum())
-        rows = zip(np.asarray(batch["index"]), per_slice, weight, strict=True)
-        for index, count, real in rows:
-            if real > 0:
-                info = slices[int(index)]
-                volume = (info.subject, info.phase)
-                counts[volume] = counts.get(volume, 0.0) + count
-                num_slices += 1
+    counts, num_slices, total_loss = _count_all(predict, batches, slices, loss)
     if not counts:
         raise ValueError("there is no slice to evaluate on")
     names = schema.class_names[1:]
@@ -88,6 +71,35 @@ def evaluate_segmentation(
     }
 
 
+def _count_all(
+    predict: Callable[[Any], jax.Array],
+    batches: Iterable[Mapping[str, Any]],
+    slices: Sequence[Any],
+    loss: Callable[[Any, Any], Any] | None,
+) -> tuple[dict[tuple[str, str], np.ndarray], int, float]:
+    """Pixels by subject and phase (see `_count`), slices, and the sum of the loss."""
+    counts: dict[tuple[str, str], np.ndarray] = {}
+    num_slices, total_loss = 0, 0.0
+    for batch in batches:
+        logits = predict(batch["image"])
+        per_slice = np.asarray(
+            _count(logits, batch["label_map"], batch["valid_mask"]), np.float64
+        )
+        weight = np.asarray(batch.get("weight", np.ones(len(per_slice))))
+        if loss is not None:
+            real = np.asarray(batch["valid_mask"]) & (weight > 0)[:, None, None, None]
+            value = float(loss(logits, {**batch, "valid_mask": real}))
+            total_loss += value * float(weight.sum())
+        rows = zip(np.asarray(batch["index"]), per_slice, weight, strict=True)
+        for index, count, real in rows:
+            if real > 0:
+                info = slices[int(index)]
+                volume = (info.subject, info.phase)
+                counts[volume] = counts.get(volume, 0.0) + count
+                num_slices += 1
+    return counts, num_slices, total_loss
+
+
 @jax.jit
 def _count(logits: jax.Array, label_map: jax.Array, valid_mask: jax.Array) -> jax.Array:
     """Pixels of each slice and class: in both, predicted, true; [b, 3, k] int32."""
@@ -100,10 +112,7 @@ def _count(logits: jax.Array, label_map: jax.Array, valid_mask: jax.Array) -> ja
 
 def _dice(count: np.ndarray) -> list[float]:
     """Dice of the foreground classes from [3, k] pixel counts."""
-    both, predicted, truth = count[:, 1:]
-    total = predicted + truth
-    with np.errstate(invalid="ignore"):
-        return np.where(total > 0, 2 * both / total, math.nan).tolist()
+    return [dice_of_counts(*map(float, pixels)) for pixels in count[:, 1:].T]
 
 
 def _mean_over_subjects(volumes: Sequence[Mapping[str, Any]], name: str) -> float:

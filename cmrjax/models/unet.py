@@ -1,6 +1,8 @@
 """The 2D U-Net of the multi-tissue segmentation (SPEC 3; Ronneberger et al. 2015)."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -111,6 +113,10 @@ class DoubleConv(nn.Module):
 class Unet(nn.Module):
     """Image to class scores, at the image's resolution.
 
+    Where the paper says that each convolution is followed by batch normalisation and
+    leaky ReLU, the 1x1 convolutions before each enlargement have neither: they stand
+    for the transposed convolution's weights and only save work.
+
     Attributes:
       architecture: shapes.
     """
@@ -162,3 +168,13 @@ def _pointwise(x: jax.Array, features: int, *, name: str) -> jax.Array:
     weights = ConvWeights(x.shape[-1], features, 1, kernel_init=init, name=name)
     kernel, bias = weights()
     return convolve(x, kernel, bias, padding=0)
+
+
+def logits_function(network: Unet) -> Callable[[Any, Any], jax.Array]:
+    """Returns (variables, image [b, h, w, 1]) -> logits [b, h, w, k], compiled."""
+
+    @jax.jit
+    def predict(variables: Any, image: jax.Array) -> Any:
+        return network.apply(variables, image, train=False)
+
+    return predict

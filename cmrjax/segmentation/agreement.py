@@ -30,7 +30,8 @@ def slice_levels(labels: np.ndarray, schema: LabelSchema) -> list[str]:
         schema: The schema.
 
     Returns:
-        d texts: "basal", "mid", "apical", or "" for a slice without heart.
+        d texts: "basal", "mid", "apical", or "" for a slice without heart and where no
+        slice has myocardium.
     """
     lv, myo, rv = (labels == schema.id_of(name) for name in HEART_CLASSES)
     has_heart = (lv | myo | rv).any(axis=(1, 2))

@@ -19,9 +19,9 @@ from cmrjax.segmentation.expert import (
 )
 
 EXPERT_CHOICES = ("labels", "none")
-MIN_HEART_PIXELS = 30
-"""LV and MYO of a slice that shows heart, pixels of the prepared grid (53 mm^2 at 1.33
-mm): without an expert, slices with fewer are dropped."""
+MIN_HEART_AREA = 50.0
+"""Heart in a slice that shows heart, mm^2: without an expert, slices with less are
+dropped."""
 
 
 class TissueModel(Protocol):
@@ -94,7 +94,7 @@ def label_phase(
 
     With the expert's labels (``native.labels``), their heart is put in and slices in
     which they show none are dropped; without, the network's own heart stays and slices
-    with fewer than ``MIN_HEART_PIXELS`` of LV and MYO are dropped.
+    with less heart than ``MIN_HEART_AREA`` are dropped.
 
     Args:
         native: The phase.
@@ -113,8 +113,8 @@ def label_phase(
     if native.labels is None:
         expert = None
         labels = own.copy()
-        ids = [schema.id_of(name) for name in ("LV", "MYO")]
-        kept = np.isin(own, ids).sum(axis=(1, 2)) >= MIN_HEART_PIXELS
+        pixels = np.isin(own, schema.heart_ids).sum(axis=(1, 2))
+        kept = pixels * np.prod(grid.spacing) >= MIN_HEART_AREA
     else:
         expert = grid.labels_to_model(native.labels)
         labels = with_expert_heart(probabilities, expert, schema)

@@ -29,7 +29,10 @@ class Augmentation:
       flip: whether rows, columns, or both are mirrored, p 0.5 each.
       elastic: standard deviation of a smooth displacement, as a share of the side.
       intensity: share of the examples whose classes get new signals, 0 (the paper's
-        recipe) to 1; above 0 all examples also get shading, blur, noise and a gamma.
+        recipe) to 1; above 0 all examples also get shading, blur, noise and a gamma,
+        and are z-scored anew, each by its own pixels (its volume is not at hand), with
+        a jitter that covers the difference.
+      blood_ids: classes of one fluid, whose signals change mostly together.
       size: rows and columns of the result, pixels; 0: those of the examples. Larger
         examples let what is shrunk or turned stay filled.
 
@@ -44,6 +47,7 @@ class Augmentation:
     flip: bool = True
     elastic: float = 0.0
     intensity: float = 0.0
+    blood_ids: tuple[int, ...] = ()
     size: int = 0
 
     def __post_init__(self) -> None:
@@ -142,7 +146,10 @@ def _repaint(
 ) -> jax.Array:
     """Gives the classes new signals, then shading, blur, noise and another scale."""
     keys, (h, w) = jax.random.split(key, 7), labels.shape
-    repainted = _new_signals(keys[0], image, labels, valid, num_classes=num_classes)
+    blood = jnp.zeros(num_classes, bool)
+    if settings.blood_ids:
+        blood = blood.at[jnp.array(settings.blood_ids)].set(True)
+    repainted = _new_signals(keys[0], image, labels, valid, blood)
     chosen = jax.random.bernoulli(keys[1], settings.intensity)
     image = jnp.where(chosen, repainted, image)
     image = _blur(keys[2], image)
@@ -162,14 +169,17 @@ def _new_signals(
     image: jax.Array,
     labels: jax.Array,
     valid: jax.Array,
-    *,
-    num_classes: int,
+    blood: jax.Array,
 ) -> jax.Array:
     """Moves each class's mean by a random amount and stretches its texture.
+
+    `blood` [k] bool tells the classes that are one fluid: most of their change is
+    common. Padding (`valid` False) does not count to the mean of its class.
 
     The amount itself is drawn, so that anything from the simulator's contrast to a
     wholly random one is seen.
     """
+    (num_classes,) = blood.shape
     strength_key, mean_key, gain_key, both_key = jax.random.split(key, 4)
     members = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
     counted = members * valid[..., None]
@@ -177,10 +187,8 @@ def _new_signals(
     means = jnp.einsum("hw,hwk->k", image, counted) / count
     strength = _between(strength_key, 0.0, 1.0)
     shifts = strength * jax.random.normal(mean_key, (num_classes,))
-    # LV, RV and the other blood are one fluid: most of their change is common.
     shared = strength * _normal(both_key)
-    blood = jnp.zeros(num_classes).at[jnp.array(_BLOOD)].set(1.0, mode="drop")
-    shifts = jnp.where(blood > 0, 0.3 * shifts + shared, shifts)
+    shifts = jnp.where(blood, 0.3 * shifts + shared, shifts)
     shifts = shifts.at[0].set(0.2 * shifts[0])  # air stays about as dark as it is
     gains = jnp.exp(0.5 * strength * jax.random.normal(gain_key, (num_classes,)))
     # Mixed pixels lie along borders: memberships are smoothed, or each border would
@@ -188,9 +196,6 @@ def _new_signals(
     mixed = _average_3x3(members)
     to_mean, shift, gain = (mixed @ v for v in (means, shifts, gains))
     return to_mean + shift + gain * (image - to_mean)
-
-
-_BLOOD = (1, 3, 8)  # ids of LV, RV and other blood in the multi-tissue schema
 
 
 def _average_3x3(x: jax.Array) -> jax.Array:

@@ -30,7 +30,7 @@ class NetworkDescription(Generic[Architecture]):
       architecture: its network.
       image_size: side of the images it was trained on, in pixels.
       spacing: their pixel spacing in mm, in plane.
-      transform: how native intensities became [-1, 1].
+      transform: of native intensities.
 
     Raises:
       ValueError: the schema and the network disagree on the number of classes.

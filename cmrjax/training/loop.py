@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 Scalars = Mapping[str, float]
 Pictures = Mapping[str, np.ndarray]
 Evaluate = Callable[[Any, int], tuple[Scalars, Pictures]]
-AfterEvaluation = Callable[[Any, Scalars], Any]
-IsOver = Callable[[Any], str]
 
 
 class BatchIterator(Protocol):
@@ -82,12 +80,21 @@ class LoopResult:
     over: str = ""
 
 
-def _keep_state(state: Any, scalars: Scalars) -> Any:
-    return state
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a training may do besides steps.
+
+    Attributes:
+      after_evaluation: (state, scalars) -> the state to go on with, after each periodic
+        evaluation; a learning rate may follow the validation loss here.
+      is_over: tells from a state why nothing is left to do, or "".
+    """
+
+    after_evaluation: Callable[[Any, Scalars], Any] = lambda state, scalars: state
+    is_over: Callable[[Any], str] = lambda state: ""
 
 
-def _never_over(state: Any) -> str:
-    return ""
+NO_HOOKS = Hooks()
 
 
 def run_loop(
@@ -101,8 +108,7 @@ def run_loop(
     writer: MetricWriter,
     settings: LoopSettings,
     facts: Mapping[str, Any],
-    after_evaluation: AfterEvaluation = _keep_state,
-    is_over: IsOver = _never_over,
+    hooks: Hooks = Hooks(),
 ) -> LoopResult:
     """Trains until the last step, a signal, or until it is over; then saves.
 
@@ -121,9 +127,7 @@ def run_loop(
       writer: where metrics go.
       settings: when.
       facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
-      after_evaluation: (state, scalars) -> the state to go on with, after each periodic
-        evaluation; a learning rate may follow the validation loss here.
-      is_over: tells from a state why nothing is left to do, or "".
+      hooks: what else it does.
 
     Returns:
       How it ended.
@@ -136,7 +140,7 @@ def run_loop(
     with contextlib.closing(run.progress), StopRequest() as stop:
         if step == 0:
             run.evaluate(state, 0)
-        over = is_over(state)
+        over = hooks.is_over(state)
         while step < settings.num_steps and stop.received is None and not over:
             batch = run.next_batch()
             state, metrics = train_step(state, batch)
@@ -149,8 +153,8 @@ def run_loop(
             if is_due(step, settings.evaluate_every, last_step=last):
                 scalars = run.evaluate(state, step)
                 if is_due(step, settings.evaluate_every):
-                    state = after_evaluation(state, scalars)
-                    over = is_over(state)
+                    state = hooks.after_evaluation(state, scalars)
+                    over = hooks.is_over(state)
             if run.checkpoint_is_due(step):
                 run.save(state, step)
         run.save(state, step)

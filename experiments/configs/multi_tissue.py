@@ -5,7 +5,7 @@ intensity randomisation is added, without which the network knows one simulator'
 contrast. --config.augmentation.intensity=0 --config.augmentation.elastic=0 is the
 paper's plain recipe.
 
-    python -m experiments.simulate --subjects=100 --out=data/simulated
+    python -m experiments.simulate --subjects=130 --image-size=256 --out=data/simulated
     python -m experiments.prepare_data --dataset=simulated --source=data/simulated \
         --out=data/prepared/simulated_segmentation \
         --transform=zscore --spacing=1.25 --all-slices

@@ -14,7 +14,6 @@ def get_config() -> Config:
     """Returns the configuration."""
     config = multi_tissue_cpu.get_config()
     config.data.paths = ("runs/demo/database_prepared",)
-    config.data.image_size = 0  # prepared no larger than it is trained on
     config.data.image_size = 0  # as prepared
     config.model.base_features = 8
     config.model.max_features = 128

@@ -12,7 +12,6 @@ def get_config() -> Config:
 
     config.data = ConfigDict()
     config.data.paths = ("data/prepared/simulated_segmentation",)  # prepared folders
-    config.data.train_splits = ("train",)
     config.data.validation_splits = ("development",)
     config.data.image_size = 0  # crop that is trained on, pixels; 0: prepared size
     config.data.num_threads = 2  # that read batches ahead

@@ -1,5 +1,7 @@
 """The demo on a tiny size: all its parts, repeated, and its verdict."""
 
+import dataclasses
+import json
 import pathlib
 from html.parser import HTMLParser
 
@@ -63,6 +65,42 @@ def test_another_size_in_the_same_folder_is_refused(workdir):
             workdir,
             demo.DemoSize(subjects=3, image_size=64, spacing=4.0),
         )
+
+
+def test_what_was_cut_off_is_made_again(workdir):
+    """The network's figures are written last, and belong to one network."""
+    report = workdir / "segmentation" / "segmentation.json"
+    report.unlink()
+    (workdir / "segmentation" / "panel.png").unlink()
+    labelled = workdir / "labelled" / "manifest.json"
+    manifest = json.loads(labelled.read_text())
+    manifest["provenance"]["config"]["model_fingerprint"] = "another network"
+    labelled.write_text(json.dumps(manifest))
+    before = (workdir / "labelled" / "labels.npy").stat().st_mtime_ns
+    with pytest.raises(demo.DemoFailedError, match="is not above the class-mean"):
+        demo.run_demo(workdir, SIZE)
+    assert report.exists()
+    assert (workdir / "segmentation" / "panel.png").exists()
+    assert (workdir / "labelled" / "labels.npy").stat().st_mtime_ns > before
+
+
+def test_a_prepared_folder_that_lacks_subjects_is_refused(workdir):
+    more = dataclasses.replace(SIZE, subjects=4)
+    with pytest.raises(
+        ValueError, match="holds 3 of 4 subjects, 0 problems"
+    ):
+        demo._check_size(workdir / "labelled", more)
+    larger = dataclasses.replace(SIZE, image_size=64)
+    with pytest.raises(ValueError, match=r"slices of \(32, 32\) at .* use a new"):
+        demo._check_size(workdir / "labelled", larger)
+
+
+def test_an_interrupted_part_interrupts_the_demo():
+    with pytest.raises(KeyboardInterrupt):
+        demo._succeed(130, "")
+    with pytest.raises(demo.DemoFailedError, match="not prepared, see above"):
+        demo._succeed(1, "not prepared")
+    demo._succeed(0, "")
 
 
 @pytest.mark.parametrize(("model", "passes"), [(0.7, True), (0.6, False), (0.5, False)])

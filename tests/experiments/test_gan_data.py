@@ -1,13 +1,11 @@
 """Which slices a training sees."""
 
-import numpy as np
 import pytest
 
 from cmrjax.data.intensity import ZScoreTransform
 from experiments import label_real
 from experiments.gan_data import (
     LABEL_COMMANDS,
-    evenly_spaced,
     input_fingerprints,
     open_gan_data,
 )
@@ -50,16 +48,6 @@ def test_z_scores_are_refused(tmp_path):
         match=r"zscore holds z-scores, for the segm.* --transform=percentile",
     ):
         open_gan_data(tiny_config(path))
-
-
-def test_evenly_spaced_keeps_both_ends():
-    indices = np.arange(10, 110)
-    chosen = evenly_spaced(indices, 7)
-    assert len(chosen) == 7
-    assert (chosen[0], chosen[-1]) == (10, 109)
-    assert np.ptp(np.diff(chosen)) <= 1
-    np.testing.assert_array_equal(evenly_spaced(indices, 0), indices)
-    np.testing.assert_array_equal(evenly_spaced(indices, 500), indices)
 
 
 @pytest.mark.parametrize("there", [True, False])

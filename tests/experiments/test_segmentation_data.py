@@ -5,7 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from cmrjax.data.intensity import ClipTransform, PercentileTransform
+from cmrjax.data.intensity import (
+    ClipTransform,
+    PercentileTransform,
+    ZScoreTransform,
+)
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.source import SliceSource
 from cmrjax.labels import CAVITY, MULTI_TISSUE
@@ -91,8 +95,6 @@ def test_fingerprint_follows_folders_and_their_order(folders, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"transform": PercentileTransform()}, "'name': 'percentile'"),
-        ({"transform": ClipTransform(0, 9)}, "'name': 'clip'"),
         ({"spacing": 2.0}, r"'spacing': \(2.0, 2.0\)"),
         ({"size": 32}, r"'image_size': \(32, 32\)"),
     ],
@@ -107,17 +109,17 @@ def test_folders_that_were_prepared_differently(folders, tmp_path, changes, text
     assert message.endswith("prepare them alike")
 
 
-def test_transforms_of_one_name_may_differ(tmp_path):
-    paths = [
-        tiny_data(tmp_path / f"{low}", transform=PercentileTransform(low, 99))
-        for low in (1, 2)
-    ]
-    with pytest.raises(ValueError, match="prepare them alike"):
-        open_segmentation_data(tiny_config(*paths))
+@pytest.mark.parametrize("transform", [PercentileTransform(), ClipTransform(0, 9)])
+def test_other_intensities_than_z_scores_are_refused(tmp_path, transform):
+    path = tiny_data(tmp_path / "other", transform=transform)
+    with pytest.raises(ValueError, match="prepare the data with --transform=zscore"):
+        open_segmentation_data(tiny_config(path))
 
 
 def test_folders_of_other_labels(folders, tmp_path):
-    cavity = make_prepared(tmp_path / "cavity", count=COUNT, size=(SIDE, SIDE))
+    cavity = make_prepared(
+        tmp_path / "cavity", count=COUNT, size=(SIDE, SIDE), transform=ZScoreTransform()
+    )
     with pytest.raises(ValueError, match=r"'schema': 'cavity'.*'multi_tissue'"):
         open_segmentation_data(tiny_config(folders[0], cavity))
 
@@ -125,8 +127,15 @@ def test_folders_of_other_labels(folders, tmp_path):
 def test_other_refusals(folders, tmp_path):
     with pytest.raises(ValueError, match=r"config\.data\.paths names no prepared fold"):
         open_segmentation_data(tiny_config())
-    with pytest.raises(ValueError, match=r"none: no such folder; make it with: python"):
+    with pytest.raises(ValueError, match=r"no folder .*none\. Make it by") as error:
         open_segmentation_data(tiny_config(tmp_path / "none"))
+    assert f"--transform=zscore --spacing=1.25 --all-slices --out={tmp_path}" in str(
+        error.value
+    )
+    config = tiny_config(folders[0])
+    config.data.validation_splits = ("development", "train")
+    with pytest.raises(ValueError, match="not trained on; use development"):
+        open_segmentation_data(config)
     config = tiny_config(folders[0])
     config.data.validation_splits = ("development",)
     with pytest.raises(ValueError, match="has no split development; it has evaluation"):
@@ -136,7 +145,11 @@ def test_other_refusals(folders, tmp_path):
     with pytest.raises(ValueError, match="a crop of 32x32 does not fit into 24x24"):
         open_segmentation_data(config)
     oblong = make_prepared(
-        tmp_path / "oblong", count=COUNT, size=(8, 12), schema=MULTI_TISSUE
+        tmp_path / "oblong",
+        count=COUNT,
+        size=(8, 12),
+        schema=MULTI_TISSUE,
+        transform=ZScoreTransform(),
     )
     with pytest.raises(
         ValueError, match=r"oblong: slices of \(8, 12\); expected squar"
@@ -156,5 +169,7 @@ def test_bad_labels_are_found_before_anything_starts(tmp_path):
 
 
 def test_cavity_labels_are_a_task_too(tmp_path):
-    cavity = make_prepared(tmp_path / "cavity", count=COUNT, size=(SIDE, SIDE))
+    cavity = make_prepared(
+        tmp_path / "cavity", count=COUNT, size=(SIDE, SIDE), transform=ZScoreTransform()
+    )
     assert open_segmentation_data(tiny_config(cavity)).schema == CAVITY

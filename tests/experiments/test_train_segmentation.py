@@ -17,7 +17,7 @@ from cmrjax.segmentation.params import load_segmenter
 from cmrjax.synthesis.params import load_params
 from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
 from cmrjax.training.plateau import start_plateau
-from experiments import train_segmentation
+from experiments import train_segmentation, training_command
 from experiments.segmentation_data import open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
 from tests.experiments.tiny_segmentation import (
@@ -126,7 +126,7 @@ def test_the_plateau_is_in_the_checkpoint(data, unbroken):
 
 def kill_after(monkeypatch, step):
     """Lets SIGTERM arrive while the given step is computed."""
-    original = train_segmentation.place_and_step
+    original = training_command.place_and_step
 
     def place_and_step(*arguments):
         inner = original(*arguments)
@@ -138,8 +138,8 @@ def kill_after(monkeypatch, step):
 
         return train_step
 
-    monkeypatch.setattr(train_segmentation, "place_and_step", place_and_step)
-    return lambda: monkeypatch.setattr(train_segmentation, "place_and_step", original)
+    monkeypatch.setattr(training_command, "place_and_step", place_and_step)
+    return lambda: monkeypatch.setattr(training_command, "place_and_step", original)
 
 
 @pytest.mark.usefixtures("scripted")

@@ -290,15 +290,19 @@ def test_half_of_the_examples_get_new_signals():
     assert 0.12 < np.mean(contrast > 0.5) < 0.36
 
 
+BLOOD = jnp.isin(jnp.arange(K), jnp.array([1, 3]))
+
+
 def test_blood_changes_together_and_other_classes_each_for_itself():
     signals = jax.jit(
-        jax.vmap(lambda k, x, y: augmentation._new_signals(k, x, y, num_classes=K))
+        jax.vmap(lambda k, x, y, v: augmentation._new_signals(k, x, y, v, BLOOD))
     )
     batch = stripes([1, 2, 6, 3])
     image = signals(
         jax.random.split(jax.random.key(0), COUNT),
         batch["image"][..., 0],
         batch["label_map"],
+        np.ones((COUNT, H, W), bool),
     )
     assert image.shape == (COUNT, H, W)
     means = stripe_means(np.asarray(image)[..., None])  # LV, MYO, fat, RV

@@ -11,7 +11,7 @@ import pytest
 
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
-from cmrjax.training.loop import LoopSettings, NonFiniteLossError, run_loop
+from cmrjax.training.loop import Hooks, LoopSettings, NonFiniteLossError, run_loop
 from cmrjax.training.writers import METRICS_FILE, MetricWriter
 from tests.training.tiny_gan import (
     BATCH,
@@ -198,7 +198,7 @@ class Follower:
 
     @property
     def hooks(self):
-        return {"after_evaluation": self.after_evaluation, "is_over": self.is_over}
+        return {"hooks": Hooks(self.after_evaluation, self.is_over)}
 
 
 def test_the_state_after_an_evaluation_is_what_goes_on_and_is_saved(tmp_path):
