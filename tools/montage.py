@@ -25,6 +25,7 @@ from cmrjax.evaluation.figures import (
 )
 
 PLACES = (0.15, 0.5, 0.85)  # of the way from base to apex
+OUTERMOST = (min, max, min, max)  # of boxes (r0, r1, c0, c1): padding is cut off
 CAPTIONS = ("base", "", "middle", "", "apex", "")
 
 
@@ -100,7 +101,7 @@ def make_montage(
     Raises:
         ValueError: If a folder has no such subject, or sizes differ.
     """
-    rows, names = [], []
+    rows, names, boxes = [], [], []
     for folder in folders:
         dataset = PreparedDataset.open(folder)
         subjects = list(subjects_of(dataset, groups, splits).items())
@@ -112,13 +113,17 @@ def make_montage(
             )
         rows.append([subject_row(dataset, i, phase) for _, i in subjects])
         names.append([name for name, _ in subjects])
+        boxes += [dataset.slices[i].valid_box for _, own in subjects for i in own]
     longest = max(map(len, rows))
     order = [
         (f, i) for i in range(longest) for f in range(len(rows)) if i < len(rows[f])
     ]
     if len({rows[f][i][0].shape for f, i in order}) > 1:
         raise ValueError(f"{', '.join(folders)}: prepare them at one --image-size")
-    table = [rows[f][i] for f, i in order]
+    r0, r1, c0, c1 = (
+        pick(box) for pick, box in zip(OUTERMOST, zip(*boxes, strict=True), strict=True)
+    )
+    table = [[p[r0:r1, c0:c1] for p in rows[f][i]] for f, i in order]
     return tiled(table, captions=CAPTIONS), [names[f][i] for f, i in order]
 
 
