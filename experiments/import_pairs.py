@@ -40,7 +40,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Import; return the exit status: 0 done, 1 with problems, 2 refused."""
+    """Import; return the exit status.
+
+    0 done, 1 done but for some subjects (one line each), 2 refused, 130 interrupted;
+    the same command then continues.
+    """
     args = parse_arguments(argv)
     try:
         summary = import_pairs(

@@ -27,26 +27,31 @@ def paint_abdomen(
     """
     if not below.any():
         return
-    ids, shift = TISSUE_IDS, torso.organ_shift
+    ids = TISSUE_IDS
     scale, top = torso.scale, torso.left_dome
     _paint_bowel(torso, points, tissue, below)
 
-    def organ(name, index, centre, radii, wall=0.0, wall_name="fat"):
-        place = scale * np.asarray(centre[:2]) + shift[index][:2]
-        where = (*place.tolist(), float(centre[2] + shift[index][2]))
-        size = tuple(float(scale * torso.organ_size[index] * r) for r in radii)
-        solid = Ellipsoid(ids[name], where, size, wall, ids[wall_name])
+    def organ(name, shift, size, centre, radii, wall=0.0):
+        x, y, z = scale * centre[0], scale * centre[1], centre[2]
+        where = (x + shift[0], y + shift[1], z + shift[2])
+        axes = tuple(scale * size * r for r in radii)
+        solid = Ellipsoid(ids[name], where, axes, wall, ids["fat"])
         solid.paint(tissue, points, plane, where=below, margin=_BENT)
-        return where, size
 
-    organ("kidney", 1, (62, 58, top - 100), (27, 24, 52), 5.0)
-    organ("kidney", 1, (-60, 60, top - 105), (27, 24, 52), 5.0)
-    organ("spleen", 2, (96, 46, top - 42), (34, 42, 50), 3.0)
+    kidney = (torso.kidney_shift, torso.kidney_size)
+    organ("kidney", *kidney, (62, 58, top - 100), (27, 24, 52), 5.0)
+    organ("kidney", *kidney, (-60, 60, top - 105), (27, 24, 52), 5.0)
+    spleen = (torso.spleen_shift, torso.spleen_size)
+    organ("spleen", *spleen, (96, 46, top - 42), (34, 42, 50), 3.0)
     _paint_stomach(torso, points, plane, tissue, below)
     lobe = torso.left_lobe
-    organ("liver", 0, (-62, -5, torso.right_dome - 72), (110, 98, 92), 2.0)
-    organ("liver", 4, (lobe - 55, -42, top - 22), (75, 52, 38))
-    _paint_liver_vessels(points, tissue, shift)
+    liver, left = (
+        (torso.liver_shift, torso.liver_size),
+        (torso.lobe_shift, torso.lobe_size),
+    )
+    organ("liver", *liver, (-62, -5, torso.right_dome - 72), (110, 98, 92), 2.0)
+    organ("liver", *left, (lobe - 55, -42, top - 22), (75, 52, 38))
+    _paint_liver_vessels(torso, points, tissue)
 
 
 def _paint_stomach(
@@ -60,10 +65,9 @@ def _paint_stomach(
     ids, wall = TISSUE_IDS, torso.stomach_wall
     x, y, z = points
     scale = torso.scale
-    x0, y0 = scale * np.array((56.0, -8.0)) + torso.organ_shift[3][:2]
-    centre = (float(x0), float(y0), float(torso.left_dome + torso.organ_shift[3][2]))
-    size = tuple(float(r) for r in torso.stomach_radii)
-    centre = (*centre[:2], centre[2] - size[2] - 2.0)
+    shift, size = torso.stomach_shift, torso.stomach_radii
+    top = torso.left_dome + shift[2]
+    centre = (56.0 * scale + shift[0], -8.0 * scale + shift[1], top - size[2] - 2.0)
     outer = Ellipsoid(ids["stomach_wall"], centre, size, 2.5, ids["fat"])
     outer.paint(tissue, points, plane, where=below, margin=_BENT)
     folds = np.sin(x / 3.5 + z / 6.0) * np.sin(y / 4.5 - z / 5.0) * min(0.5 * wall, 3.0)
@@ -84,7 +88,7 @@ def _paint_bowel(
 ) -> None:
     """Paint loops of bowel with walls, some filled with gas."""
     x, y, z = points
-    a, b, c = torso.organ_shift[5]
+    a, b, c = torso.bowel_phases
     loops = np.sin(x / 8.0 + a) + np.sin(y / 9.0 + b) + np.sin(z / 9.0 + c)
     loops = loops + 0.7 * np.sin((x + y - z) / 17.0 + a - c)
     here = below & (y < 45)
@@ -96,12 +100,13 @@ def _paint_bowel(
 
 
 def _paint_liver_vessels(
-    points: np.ndarray, tissue: np.ndarray, shift: np.ndarray
+    torso: TorsoParameters, points: np.ndarray, tissue: np.ndarray
 ) -> None:
     """Paint branching veins into the liver: thin tubes where two waves cross zero."""
     x, y, z = points
-    first = np.sin((x + 0.4 * y) / 11.0 + shift[4, 0]) + 0.5 * np.sin(z / 17.0)
-    second = np.sin((z - 0.3 * y) / 12.0 + shift[4, 1]) + 0.5 * np.sin(y / 19.0)
+    a, b = torso.vein_phases
+    first = np.sin((x + 0.4 * y) / 11.0 + a) + 0.5 * np.sin(z / 17.0)
+    second = np.sin((z - 0.3 * y) / 12.0 + b) + 0.5 * np.sin(y / 19.0)
     size = 0.03 + 0.03 * np.sin(x / 41.0 + y / 29.0)
     tubes = (first**2 + second**2 < size) & (tissue == TISSUE_IDS["liver"])
     tissue[tubes] = TISSUE_IDS["liver_vessel"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from cmrjax.simulation.geometry import Geometry, sample_geometry
+from cmrjax.simulation.geometry import Geometry, heart_axes_at, sample_geometry
 from cmrjax.simulation.great_vessels import paint_great_vessels
 from cmrjax.simulation.heart import HeartShape, sample_heart
 from cmrjax.simulation.heart_paint import heart_coordinates, paint_ventricles
@@ -23,8 +23,6 @@ from cmrjax.simulation.torso_shape import (
     sample_torso,
     wall_layers,
 )
-
-PHASES = ("ED", "ES")
 
 
 @dataclass(frozen=True)
@@ -141,18 +139,10 @@ def _lift_diaphragm(
 
 
 def _heart_axes(rng: np.random.Generator) -> np.ndarray:
-    """Draw the heart's axes: w to the left, front and down; u level; v down."""
+    """Draw the heart's axes."""
     azimuth = np.deg2rad(np.clip(rng.normal(47, 8), 28, 66))
     down = np.deg2rad(np.clip(rng.normal(37, 9), 15, 56))
-    w = np.array(
-        [
-            np.sin(azimuth) * np.cos(down),
-            -np.cos(azimuth) * np.cos(down),
-            -np.sin(down),
-        ]
-    )
-    u = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-    return np.stack([u, np.cross(u, w), w])
+    return heart_axes_at(azimuth, down)
 
 
 def paint_anatomy(

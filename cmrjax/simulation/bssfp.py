@@ -101,8 +101,10 @@ def _check(
     flip_angle: float,
 ) -> None:
     """Raise ValueError for values that have no steady state."""
-    if (t1 <= 0).any() or (t2 <= 0).any():
-        raise ValueError("t1 and t2 must be above 0 ms")
+    for name, times in (("t1", t1), ("t2", t2)):
+        if not (times > 0).all():  # NaN too
+            wrong = times[~(times > 0)].flat[0]
+            raise ValueError(f"{name} must be above 0 ms, got {wrong}")
     if repetition_time <= 0 or not 0 <= echo_time <= repetition_time:
         raise ValueError(
             "repetition_time must be above 0 ms and echo_time between 0 and it, got "

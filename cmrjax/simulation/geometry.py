@@ -91,7 +91,8 @@ def sample_geometry(
         tip: Distance of the heart's tip from its base, mm.
 
     Returns:
-        The geometry: 7 to 14 slices from above the base to beyond the tip.
+        The geometry: 7 to 14 slices, or as many more as it takes, from above the base
+        to the tip or beyond.
     """
     turn, tilt = rng.normal(0, 0.24), rng.normal(0, 0.03, 2).clip(-0.07, 0.07)
     u, v, w = heart_axes
@@ -104,21 +105,94 @@ def sample_geometry(
     row = np.cross(column, normal)
     first = -rng.uniform(0.4, 2.4) * slice_distance
     beyond = rng.uniform(0.1, 1.6) * slice_distance
-    count = int(np.clip(np.ceil((tip + beyond - first) / slice_distance), 7, 14))
+    count = count_slices(
+        first, tip + beyond, tip=tip, distance=slice_distance, usual=(7, 14)
+    )
     shift = np.clip(rng.normal(0, 15, 2), -38, 38)
+    return place_slices(
+        rng,
+        image_size=image_size,
+        spacing=spacing,
+        slice_distance=slice_distance,
+        num_slices=count,
+        start=heart_base + first * normal,
+        shift=shift,
+        axes=np.stack([column, row, normal]),
+    )
+
+
+def heart_axes_at(azimuth: float, down: float) -> np.ndarray:
+    """Return the axes of a heart that points to the left, to the front and down.
+
+    Args:
+        azimuth: Turn of the long axis w from the front to the left, radians.
+        down: Its angle under the level, radians.
+
+    Returns:
+        [3, 3] float64, unit vectors u (level), v (down) and w in the patient (left,
+        posterior, superior).
+    """
+    level = np.cos(down)
+    w = np.array([np.sin(azimuth) * level, -np.cos(azimuth) * level, -np.sin(down)])
+    u = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    return np.stack([u, np.cross(u, w), w])
+
+
+def count_slices(
+    first: float, last: float, *, tip: float, distance: float, usual: tuple[int, int]
+) -> int:
+    """Return the number of slices: a usual one, unless the tip would be cut off.
+
+    Args:
+        first: Position of the first slice along the heart's axis, mm.
+        last: Where the stack is wanted to end, mm.
+        tip: Position of the heart's tip, mm.
+        distance: Distance of slices, mm.
+        usual: Least and largest usual number.
+    """
+    wanted = int(np.clip(np.ceil((last - first) / distance), *usual))
+    return max(wanted, int(np.ceil((tip - first) / distance)) + 1)
+
+
+def place_slices(
+    rng: np.random.Generator,
+    *,
+    image_size: int,
+    spacing: float,
+    slice_distance: float,
+    num_slices: int,
+    start: np.ndarray,
+    shift: np.ndarray,
+    axes: np.ndarray,
+) -> Geometry:
+    """Place a stack in the patient; its order and the slices' thickness are drawn.
+
+    Args:
+        rng: Source of randomness.
+        image_size: Rows and columns of the images.
+        spacing: Distance of pixels, mm.
+        slice_distance: Distance of slices, mm.
+        num_slices: Number of slices.
+        start: [3] float64 mm, where the heart's axis meets the slice at the base.
+        shift: [2] float64 mm, how far the field of view is off it along columns, rows.
+        axes: [3, 3] float64, unit vectors along columns, rows and from base to apex.
+
+    Returns:
+        The geometry.
+    """
+    column, row, normal = axes
     reverse, thickness = rng.uniform() < 0.5, slice_distance * rng.uniform(0.7, 1.0)
     half = spacing * (image_size // 2)
-    origin = heart_base + first * normal
-    origin = origin - (half - shift[0]) * column - (half - shift[1]) * row
+    origin = start - (half - shift[0]) * column - (half - shift[1]) * row
     if reverse:
-        origin = origin + (count - 1) * slice_distance * normal
+        origin = origin + (num_slices - 1) * slice_distance * normal
         normal = -normal
     return Geometry(
         image_size=image_size,
         spacing=spacing,
         slice_distance=slice_distance,
         slice_thickness=float(thickness),
-        num_slices=count,
+        num_slices=num_slices,
         origin=origin,
         axes=np.stack([column, row, normal]),
     )

@@ -50,7 +50,8 @@ def _vessels(
     heart: HeartShape, base: np.ndarray, axes: np.ndarray, scale: float
 ) -> tuple[list[Capsule | Ellipsoid], list[Capsule | Ellipsoid]]:
     """Return the veins, and the atria and arteries, in the order of painting."""
-    blood = TISSUE_IDS["vessel"]
+    # Blood on its way to the lung has less oxygen, see `relaxation`.
+    blood, venous = TISSUE_IDS["vessel"], TISSUE_IDS["venous_vessel"]
 
     def at(u, v, w, patient=(0.0, 0.0, 0.0)):
         local = np.array((u, v, heart.base + scale * w))
@@ -70,18 +71,18 @@ def _vessels(
     trunk = beside(1.1, 3, plane_w - 24, (5, 18, 26))
     arch = beside(0.6, -11, -26, (-12, -8, 80))
     veins: list[Capsule | Ellipsoid] = [
-        Capsule(blood, inflow, beside(-0.35, 8, -28, (0, 14, -150)), 10.5 * s),
-        Capsule(blood, beside(-0.3, 4, -36), beside(-0.3, 4, -36, (0, 4, 120)), 9 * s),
+        Capsule(venous, inflow, beside(-0.35, 8, -28, (0, 14, -150)), 10.5 * s),
+        Capsule(venous, beside(-0.3, 4, -36), beside(-0.3, 4, -36, (0, 4, 120)), 9 * s),
         Capsule(blood, atrium, at(4 * s, 6 * s, -23, (56, 24, 10)), 6.0 * s),
         Capsule(blood, atrium, at(4 * s, 6 * s, -23, (48, 30, -20)), 5.5 * s),
         Capsule(blood, atrium, at(4 * s, 6 * s, -23, (-80, 20, 12)), 6.5 * s),
     ]
     chambers: list[Capsule | Ellipsoid] = [
-        Ellipsoid(blood, inflow, (24 * s, 27 * s, 31 * s)),
+        Ellipsoid(venous, inflow, (24 * s, 27 * s, 31 * s)),
         Ellipsoid(blood, atrium, (31 * s, 25 * s, 28 * s)),
-        Capsule(blood, artery, artery_end, 12.5 * s),
-        Capsule(blood, artery_end, trunk, 12 * s),
-        Capsule(blood, trunk, beside(1.1, 3, plane_w - 24, (30, 45, 40)), 10 * s),
+        Capsule(venous, artery, artery_end, 12.5 * s),
+        Capsule(venous, artery_end, trunk, 12 * s),
+        Capsule(venous, trunk, beside(1.1, 3, plane_w - 24, (30, 45, 40)), 10 * s),
         Capsule(blood, root, root_end, 14.5 * s),
         Capsule(blood, root_end, arch, 14 * s),
     ]

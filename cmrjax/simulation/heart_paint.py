@@ -63,9 +63,10 @@ def paint_ventricles(
     right, above = right_distance(heart, local)
     in_right = (right < 0) & (rho >= outer)
     _paint_fat(heart, tissue, local, rho - outer, right, gap)
-    free = ~np.isin(tissue, (ids["vessel"], ids["vessel_wall"])) & (rho >= outer)
+    vessels = [ids[n] for n in ("vessel", "venous_vessel", "vessel_wall")]
+    free = ~np.isin(tissue, vessels) & (rho >= outer)
     tissue[(above < 1.5) & free] = ids["vessel_wall"]
-    tissue[(above < 0) & free] = ids["vessel"]
+    tissue[(above < 0) & free] = ids["venous_vessel"]
     ring = ~below & (w > heart.base - 9.0)  # the left atrium widens from the valve
     tissue[ring & (rho < inner)] = ids["vessel_wall"]
     tissue[ring & (rho < inner - 1.5)] = ids["vessel"]

@@ -11,7 +11,8 @@ ANGLES = 72
 _RAY_STEP, _RAY_LENGTH = 0.5, 110.0  # mm
 _RV_REACH = 75.0  # how far the right heart may lie outside the epicardium, mm
 _CAVITY = ("lv_blood", "papillary")
-_RIGHT = ("rv_blood", "trabecula", "rv_wall", "vessel")
+# Veins are nearest to the right heart; a phantom may call all of its vessels alike.
+_RIGHT = ("rv_blood", "trabecula", "rv_wall", "venous_vessel", "vessel")
 
 
 @dataclass(frozen=True)

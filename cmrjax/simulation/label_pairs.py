@@ -12,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.data.nifti import NiftiFile, read_nifti
-from cmrjax.data.records import PHASES
 from cmrjax.files import sha256_file
 from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
-from cmrjax.simulation.pair_mapping import Pair, PairMapping, find_pairs, read_mapping
+from cmrjax.simulation.pair_mapping import Pair, PairMapping, read_mapping
+from cmrjax.simulation.pair_reading import read_pairs
+from cmrjax.simulation.pair_search import find_pairs
 from cmrjax.simulation.population_folder import (
     TableRow,
+    check_apart,
     claim_folder,
     is_complete,
+    split_by_code,
     write_subject,
     write_tables,
 )
 
-VERSION = 1  # raise when the same files would be imported otherwise
+VERSION = 2  # raise when the same files would be imported otherwise
 _STORED = ("uint8", "int16", "int32", "float32", "float64")
 
 
@@ -54,6 +56,9 @@ def import_pairs(
 ) -> ImportSummary:
     """Imports pairs into a folder as the M&Ms challenge's; run again, it continues.
 
+    About 60 % of the subjects are for training, 20 % each for development and test, by
+    a hash of their codes; what split.csv says already, or is changed to, stays.
+
     Args:
         source: Folder that the mapping's patterns start from, or the CSV table of the
             pairs (see `pair_mapping`).
@@ -66,12 +71,15 @@ def import_pairs(
         What was imported. A subject that cannot be used does not stop the others.
 
     Raises:
-        ValueError: If the mapping or the table cannot be used, nothing is found, or
-            ``out`` holds something else.
+        ValueError: If the mapping or the table cannot be used, nothing is found,
+            ``out`` holds something else, or it overlaps with what is read.
     """
     source, mapping, out = Path(source), Path(mapping), Path(out)
     meaning = read_mapping(mapping)
     subjects, problems = find_pairs(source, meaning, mapping)
+    files = [p.image for pairs in subjects.values() for p in pairs]
+    files += [p.label for pairs in subjects.values() for p in pairs]
+    check_apart(out, [source.parent if source.is_file() else source, *files])
     for line in problems:
         say(line)
     settings = {
@@ -80,7 +88,7 @@ def import_pairs(
         "mapping": meaning.to_dict(),
         "source": str(source.resolve()),
     }
-    claim_folder(out, len(subjects), settings, what="set of pairs")
+    claim_folder(out, None, settings, what="set of pairs")
     rows, imported = [], 0
     for code, pairs in progress(sorted(subjects.items())):
         try:
@@ -95,7 +103,7 @@ def import_pairs(
         rows.append(TableRow(code, name, vendor, centre, frames))
     if not rows:
         raise ValueError(f"{source}: no pair could be imported, see the lines above")
-    write_tables(out, rows)
+    write_tables(out, rows, split_by_code(out, [row.code for row in rows]))
     return ImportSummary(imported, len(rows) - imported, tuple(problems))
 
 
@@ -117,12 +125,10 @@ def _import_subject(
     own = {**settings, "sha256": hashes}
     if is_complete(out, code, own):
         return False
-    read = [_read_pair(pair, meaning) for pair in pairs]
-    first, _, _ = read[0]
-    for other, _, _ in read[1:]:
-        _check_alike(first, other)
-    images = np.stack([image for _, image, _ in read])
-    labels = np.stack([label for _, _, label in read])
+    read = read_pairs(pairs, meaning)
+    first = read[0].file
+    images = np.stack([found.image for found in read])
+    labels = np.stack([found.labels for found in read])
     voxel_ml = float(np.prod(first.spacing)) / 1000
     volumes = {
         f"{name}_{pair.phase}": float((label == MULTI_TISSUE.id_of(name)).sum())
@@ -158,69 +164,6 @@ def _hash(path: Path) -> str:
         ) from error
 
 
-def _read_pair(
-    pair: Pair, meaning: PairMapping
-) -> tuple[NiftiFile, np.ndarray, np.ndarray]:
-    """Read and check image and labels of one phase, [d, h, w] each."""
-    image, label = read_nifti(pair.image), read_nifti(pair.label)
-    frames = [_frame(file, pair.frame) for file in (image, label)]
-    if frames[0].shape != frames[1].shape:
-        raise ValueError(
-            f"{label.path}: has {_size(frames[1])} voxels, its image"
-            f" {image.path.name} has {_size(frames[0])}; they must be the same:"
-            " resample one, or correct the pairs"
-        )
-    if not np.allclose(image.affine, label.affine, atol=1e-2):
-        raise ValueError(
-            f"{label.path}: its affine is not that of {image.path.name}; resample the"
-            " labels to the image's grid, or copy the header if the voxels do match"
-        )
-    by_affine = np.linalg.norm(image.affine[:3, :3], axis=0)[::-1]
-    if not np.allclose(by_affine, image.spacing, rtol=0.01):
-        raise ValueError(
-            f"{image.path}: the voxel size is {_numbers(image.spacing)} mm (z, y, x) in"
-            f" pixdim and {_numbers(by_affine)} mm in the affine; repair the header"
-        )
-    if not np.isfinite(frames[0]).all():
-        raise ValueError(
-            f"{image.path}: holds NaN or infinite values; repair it or leave it out"
-        )
-    labels = MULTI_TISSUE.remap(frames[1], meaning.labels, where=str(label.path))
-    if not np.isin(labels, MULTI_TISSUE.heart_ids).any():
-        raise ValueError(
-            f"{label.path}: {pair.phase} shows no {', '.join(HEART_CLASSES)}; correct"
-            " the mapping's labels, or leave the file out"
-        )
-    return image, frames[0], labels
-
-
-def _frame(file: NiftiFile, frame: int | None) -> np.ndarray:
-    """Return the frame of a file, [d, h, w]."""
-    count = len(file.frames)
-    if frame is None and count > 1:
-        raise ValueError(
-            f"{file.path}: has {count} frames; say which are {' and '.join(PHASES)}"
-            " with frames in the mapping, or a column frame in the table"
-        )
-    if (frame or 0) >= count:
-        raise ValueError(
-            f"{file.path}: has {count} frame(s), 0 to {count - 1}, but frame {frame} is"
-            " asked for; correct the mapping or the table"
-        )
-    return file.frames[frame or 0]
-
-
-def _check_alike(first: NiftiFile, other: NiftiFile) -> None:
-    """Both phases must lie on one grid, since they become one file."""
-    here, there = (file.frames.shape[1:] for file in (first, other))
-    if here != there or not np.allclose(first.affine, other.affine, atol=1e-2):
-        raise ValueError(
-            f"{other.path}: its grid ({_numbers(there)} voxels, or its affine) is not"
-            f" that of {first.path.name} ({_numbers(here)}); the phases of a subject"
-            " must have one grid: resample one, or give each its own subject"
-        )
-
-
 def _storable(images: np.ndarray) -> np.ndarray:
     """Return images in a type that is written as it is; no value changes."""
     if images.dtype.name in _STORED:
@@ -235,11 +178,3 @@ def _ejection_fraction(volumes: dict[str, float]) -> float | None:
     if not diastole or systole is None:
         return None
     return 1.0 - systole / diastole
-
-
-def _size(array: np.ndarray) -> str:
-    return " x ".join(map(str, array.shape[::-1]))
-
-
-def _numbers(values: Any) -> str:
-    return " x ".join(f"{float(v):.4g}" for v in values)

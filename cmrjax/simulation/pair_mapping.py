@@ -10,7 +10,9 @@ A JSON object:
   the columns image, label, subject, phase and, if need be, frame; its paths start from
   the table's folder.
 - ``"phases"``, if they are not called ED and ES: ``{"diastole": "ED", ...}``.
-- ``"frames"``, for patterns without ``{phase}``: ``{"ED": 0, "ES": 9}``.
+- ``"frames"``, for patterns without ``{phase}``: ``{"ED": 0, "ES": 9}``. A file of
+  one frame may go with a cine of several, as ``{subject}.nii.gz`` with
+  ``{subject}_{phase}_gt.nii.gz``; its only frame is then used.
 - ``"vendor"``, ``"vendor_name"``, ``"centre"``: what the tables say.
 """
 
@@ -19,13 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmrjax.data.records import PHASES, read_rows
+from cmrjax.data.records import PHASES
 from cmrjax.files import read_json
 from cmrjax.labels import MULTI_TISSUE
-
-_COLUMNS = ("image", "label", "subject", "phase")
-_SUBJECT, _PHASE = "{" + "subject" + "}", "{" + "phase" + "}"  # in patterns
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Pair:
         image: NIfTI file.
         label: NIfTI file.
         phase: "ED" or "ES".
-        frame: Frame in both files; None where they have one only.
+        frame: Frame in those of the files that have several; None where none has.
     """
 
     image: Path
@@ -115,52 +113,6 @@ def read_mapping(path: str | Path) -> PairMapping:
     )
 
 
-def find_pairs(
-    source: Path, mapping: PairMapping, mapping_path: Path
-) -> tuple[dict[str, list[Pair]], list[str]]:
-    """Finds the pairs of each subject, end-diastole first.
-
-    Args:
-        source: Folder, or CSV table.
-        mapping: The mapping.
-        mapping_path: Where it was read, for errors.
-
-    Returns:
-        Pairs by subject, and one line per file or row that is of no use.
-
-    Raises:
-        ValueError: If there is no such source, the mapping does not fit it, or nothing
-            is found.
-    """
-    if source.is_file():
-        found, problems = _from_table(source, mapping)
-    elif source.is_dir():
-        found, problems = _from_patterns(source, mapping, mapping_path)
-    else:
-        raise ValueError(f"{source}: no such folder or table")
-    subjects: dict[str, list[Pair]] = {}
-    for code, pair in found:
-        same = [p for p in subjects.get(code, []) if p.phase == pair.phase]
-        if same:
-            problems.append(
-                f"{pair.image}: {code} has another image for {pair.phase},"
-                f" {same[0].image}; keep one"
-            )
-        elif not _CODE.fullmatch(code):
-            problems.append(
-                f"{pair.image}: the subject is called {code!r}; use letters, digits,"
-                " _, - and . only"
-            )
-        else:
-            subjects.setdefault(code, []).append(pair)
-    if not subjects:
-        lines = "".join(f"\n  {line}" for line in problems[:5])
-        raise ValueError(f"{source}: no pair of image and label map found{lines}")
-    for pairs in subjects.values():
-        pairs.sort(key=lambda pair: PHASES.index(pair.phase))
-    return subjects, problems
-
-
 def _labels(path: Path, content: dict[str, Any]) -> dict[int, str]:
     """Class names by id."""
     labels: dict[int, str] = {}
@@ -174,95 +126,3 @@ def _labels(path: Path, content: dict[str, Any]) -> dict[int, str]:
     if not labels:
         raise ValueError(f'{path}: no labels; expected "labels": {{"1": "LV", ...}}')
     return labels
-
-
-def _from_table(
-    source: Path, mapping: PairMapping
-) -> tuple[list[tuple[str, Pair]], list[str]]:
-    """Read the pairs of a CSV table."""
-    rows = read_rows(source)
-    header = rows[0][1]
-    if missing := [name for name in _COLUMNS if name not in header]:
-        raise ValueError(
-            f"{source}: the table has no column {', '.join(missing)}; expected"
-            f" {', '.join(_COLUMNS)} and, if need be, frame"
-        )
-    found, problems = [], []
-    for line, cells in rows[1:]:
-        row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
-        phase, frame = mapping.phases.get(row["phase"]), row.get("frame", "")
-        if phase is None or not all(row[name] for name in _COLUMNS):
-            problems.append(
-                f"{source}, line {line}: phase {row['phase']!r} of subject"
-                f" {row['subject']!r}; fill in {', '.join(_COLUMNS)}, with a phase"
-                f" among {', '.join(mapping.phases)}"
-            )
-        elif frame and not frame.isdecimal():
-            problems.append(
-                f"{source}, line {line}: frame {frame!r}; expected 0, 1, ... or nothing"
-            )
-        else:
-            image, label = (source.parent / row[name] for name in ("image", "label"))
-            number = int(frame) if frame else mapping.frames.get(phase)
-            found.append((row["subject"], Pair(image, label, phase, number)))
-    return found, problems
-
-
-def _from_patterns(
-    source: Path, mapping: PairMapping, mapping_path: Path
-) -> tuple[list[tuple[str, Pair]], list[str]]:
-    """Find the files that fit the patterns."""
-    patterns = (mapping.image_pattern, mapping.label_pattern)
-    per_phase = [_PHASE in pattern for pattern in patterns]
-    if not all(_SUBJECT in pattern for pattern in patterns):
-        raise ValueError(
-            f"{mapping_path}: image_pattern {patterns[0]!r} and label_pattern"
-            f" {patterns[1]!r} must both have {{subject}}; a CSV table as source needs"
-            " none"
-        )
-    if not all(per_phase) and not mapping.frames:
-        raise ValueError(
-            f"{mapping_path}: a pattern has no {{phase}}, so the phases lie in one"
-            ' file; say where with frames, for example {"ED": 0, "ES": 9}'
-        )
-    image, label = (_expression(pattern) for pattern in patterns)
-    found, problems = [], []
-    for file in sorted(p for p in source.rglob("*") if p.is_file()):
-        name = file.relative_to(source).as_posix()
-        match = image.fullmatch(name)
-        if match is None or label.fullmatch(name):
-            continue
-        names = match.groupdict()
-        if all(per_phase):
-            named = [names["phase"]] if names["phase"] in mapping.phases else []
-        else:
-            named = [n for n, p in mapping.phases.items() if p in mapping.frames]
-        for name in named:
-            phase = mapping.phases[name]
-            values = {_SUBJECT: names["subject"], _PHASE: name}
-            beside = source / re.sub(
-                f"{re.escape(_SUBJECT)}|{re.escape(_PHASE)}",
-                lambda hole, values=values: values[hole[0]],
-                mapping.label_pattern,
-            )
-            frame = mapping.frames.get(phase)
-            if beside.is_file():
-                found.append((names["subject"], Pair(file, beside, phase, frame)))
-            else:
-                problems.append(f"{file}: has no label map, expected {beside}")
-    return found, problems
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression; a name given twice must be the same."""
-    parts, seen = [], set()
-    for part in re.split(r"(\{\w+\})", pattern):
-        name = part[1:-1]
-        if part not in (_SUBJECT, _PHASE):
-            parts.append(re.escape(part))
-        elif name in seen:
-            parts.append(f"(?P={name})")
-        else:
-            seen.add(name)
-            parts.append(f"(?P<{name}>[^/]+?)")
-    return re.compile("".join(parts))

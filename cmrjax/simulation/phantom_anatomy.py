@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from cmrjax.simulation.deformation import ElasticField, sample_elastic_field
-from cmrjax.simulation.geometry import Geometry
+from cmrjax.simulation.geometry import (
+    Geometry,
+    count_slices,
+    heart_axes_at,
+    place_slices,
+)
 from cmrjax.simulation.heart_profile import HeartProfile
 from cmrjax.simulation.morphing import (
     HeartMorph,
@@ -22,19 +27,10 @@ from cmrjax.simulation.morphing import (
 )
 from cmrjax.simulation.phantom import Phantom
 
-# The heart's usual axes u, v, w in the patient (left, posterior, superior): w 47
-# degrees to the left of the front and 37 degrees down, u level, v down.
-_AZIMUTH, _DOWN = np.deg2rad(47.0), np.deg2rad(37.0)
-_U = np.array([np.cos(_AZIMUTH), np.sin(_AZIMUTH), 0.0])
-_W = np.array(
-    [
-        np.sin(_AZIMUTH) * np.cos(_DOWN),
-        -np.cos(_AZIMUTH) * np.cos(_DOWN),
-        -np.sin(_DOWN),
-    ]
-)
-HEART_AXES = np.stack([_U, np.cross(_U, _W), _W])
+# The heart's usual axes u, v, w in the patient.
+HEART_AXES = heart_axes_at(np.deg2rad(47.0), np.deg2rad(37.0))
 HEART_PLACE = np.array([40.0, -35.0, -15.0])  # in the patient, mm
+_ADULT = (180.0, 115.0)  # half width and half depth of a body, mm
 _RV_ANGLE, _RV_SPREAD = -188.0, 22.0  # of RV seen from LV, in M&Ms, degrees
 
 
@@ -44,7 +40,8 @@ class PhantomAnatomy:
 
     Attributes:
         geometry: The slices.
-        body: Half width and half depth of the body, mm.
+        body: Half width and half depth at which the coils are assumed, mm: those of
+            an adult of this scale; the phantom's own are not measured.
         scale: (z, y, x) size over the phantom's.
         origin: [3] float64 mm, (z, y, x): the phantom's point that lies at
             ``HEART_PLACE``.
@@ -137,9 +134,10 @@ def sample_phantom_anatomy(
         rv_angle=_rv_angle(heart),
     )
     size = float(np.mean(scale))
+    body = (_ADULT[0] * size, _ADULT[1] * size)
     return PhantomAnatomy(
         geometry=geometry,
-        body=(180.0 * size, 115.0 * size),
+        body=body,
         scale=(float(scale[0]), float(scale[1]), float(scale[2])),
         origin=np.array([middle, *heart.centre[row]]),
         elastic=(both, systole),
@@ -221,21 +219,17 @@ def _sample_geometry(
     row = np.cross(column, normal)
     first = -half_length - rng.uniform(0.2, 1.4) * slice_distance
     last = half_length + rng.uniform(-0.3, 0.8) * slice_distance
-    count = int(np.clip(np.ceil((last - first) / slice_distance), 6, 16))
+    count = count_slices(
+        first, last, tip=half_length, distance=slice_distance, usual=(6, 16)
+    )
     shift = np.clip(rng.normal((2, -4), (14, 14)), -36, 36)
-    reverse, thickness = rng.uniform() < 0.5, slice_distance * rng.uniform(0.7, 1.0)
-    half = spacing * (image_size // 2)
-    origin = HEART_PLACE + first * normal
-    origin = origin - (half - shift[0]) * column - (half - shift[1]) * row
-    if reverse:
-        origin = origin + (count - 1) * slice_distance * normal
-        normal = -normal
-    return Geometry(
+    return place_slices(
+        rng,
         image_size=image_size,
         spacing=spacing,
         slice_distance=slice_distance,
-        slice_thickness=float(thickness),
         num_slices=count,
-        origin=origin,
+        start=HEART_PLACE + first * normal,
+        shift=shift,
         axes=np.stack([column, row, normal]),
     )

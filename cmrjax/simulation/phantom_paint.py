@@ -16,8 +16,9 @@ _STRIDE = 4  # pixels between points at which the smooth displacement is compute
 _CAP = 7.0  # height of the rounded tip that ends a cut ventricle, mm
 _LEFT = ("lv_blood", "papillary", "myocardium")
 _RIGHT = ("rv_blood", "trabecula", "rv_wall")
+_VESSELS = ("vessel", "venous_vessel")
 # What epicardial fat does not cover.
-_FIRM = (*_LEFT, *_RIGHT, "vessel", "muscle", "diaphragm", "bone", "air")
+_FIRM = (*_LEFT, *_RIGHT, *_VESSELS, "muscle", "diaphragm", "bone", "air")
 
 
 def paint_phantom(
@@ -112,7 +113,8 @@ def _end_ventricles(tissue: np.ndarray, phantom: Phantom, moved: MorphedPoints) 
     if above.any():
         ring = moved.radius > 0.5 * (moved.borders[0] + moved.borders[1])
         outside = above & ring & _ids(*_LEFT)[tissue]
-        tissue[_ids(*_LEFT, *_RIGHT)[tissue] & above] = TISSUE_IDS["vessel"]
+        tissue[_ids(*_LEFT)[tissue] & above] = TISSUE_IDS["vessel"]
+        tissue[_ids(*_RIGHT)[tissue] & above] = TISSUE_IDS["venous_vessel"]
         tissue[outside] = TISSUE_IDS["fat"]
     beyond = z - (len(phantom.tissue) - 1) * np.float32(phantom.spacing[0])
     far = beyond > 0

@@ -1,11 +1,13 @@
 """The frames of an XCAT phantom that subjects are made of."""
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cmrjax.files import sha256_file
 from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
 from cmrjax.simulation.phantom import Phantom, apex_first, prepare_phantom
 from cmrjax.simulation.tissues import tissue_to_class
@@ -13,6 +15,7 @@ from cmrjax.simulation.xcat import XcatPhantom, open_xcat
 
 _BEATS = 0.85  # a heart beats if its smallest volume is below this part of the largest
 _TOLERANCE = 0.1  # of the stroke volume, for frames near end-diastole and end-systole
+_BREATHING = 0.25  # of the range of breathing, for the two frames of a pair
 _APEX_OPEN = 0.15  # of the largest section: a last section above it is a cut heart
 _MAX_PAIRS = 4
 _CHEST = [MULTI_TISSUE.id_of(n) for n in (*HEART_CLASSES, "lung", "other_blood")]
@@ -37,18 +40,23 @@ class FrameFacts:
     open_end: float
 
 
+_FactsPair = tuple[FrameFacts, FrameFacts]
+
+
 @dataclass(frozen=True)
 class PhantomSource:
     """An opened phantom and the pairs of frames to use.
 
     Attributes:
         xcat: The files.
+        sha256: Their hash, see `hash_source`.
         pairs: Pairs of frames at end-diastole and end-systole, in states of breathing
             from exhaled to inhaled; a frame twice where the phantom does not beat.
         beats: Whether the phantom's heart beats.
     """
 
     xcat: XcatPhantom
+    sha256: str
     pairs: tuple[tuple[int, int], ...]
     beats: bool
 
@@ -61,21 +69,49 @@ class PhantomSource:
         Raises:
             ValueError: As `XcatPhantom.read_tissues` and `prepare_phantom`.
         """
-        diastole, systole = self.pairs[pair]
-        return _load(self.xcat.path, diastole), _load(self.xcat.path, systole)
+        diastole, systole = (
+            _load(self.xcat.path, self.sha256, frame) for frame in self.pairs[pair]
+        )
+        return diastole, systole
 
 
-@functools.lru_cache(maxsize=1)
-def open_source(path: str | Path) -> PhantomSource:
+def open_source(path: str | Path, *, sha256: str | None = None) -> PhantomSource:
     """Opens an XCAT zip file or folder and chooses its frames.
+
+    What was read is kept in memory as long as the files are the same.
 
     Args:
         path: See `xcat.open_xcat`.
+        sha256: What `hash_source` returned for the path; None hashes the files.
 
     Raises:
         FileNotFoundError: If there is nothing at ``path``.
         ValueError: If it is no phantom, or no frame shows LV, MYO, RV and abdomen.
     """
+    path = Path(path)
+    return _open(path, hash_source(path) if sha256 is None else sha256)
+
+
+def hash_source(path: str | Path) -> str:
+    """Returns the SHA-256 of a file, or of the names and hashes of a folder's files.
+
+    Raises:
+        OSError: If a file cannot be read or there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return sha256_file(path)
+    parts = [
+        f"{file.relative_to(path).as_posix()} {sha256_file(file)}"
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: Path, sha256: str) -> PhantomSource:
+    """Open a phantom whose files have this hash."""
     xcat = open_xcat(path)
     facts = [found for f in xcat.frames if (found := measure_frame(xcat, f))]
     if not facts:
@@ -85,7 +121,7 @@ def open_source(path: str | Path) -> PhantomSource:
             " slices through the heart"
         )
     pairs, beats = choose_pairs(facts)
-    return PhantomSource(xcat, pairs, beats)
+    return PhantomSource(xcat, sha256, pairs, beats)
 
 
 def measure_frame(xcat: XcatPhantom, frame: int) -> FrameFacts | None:
@@ -135,19 +171,34 @@ def choose_pairs(
             for f in whole
             if f.lv_ml >= largest - margin
         ]
-        pairs.sort(key=lambda pair: abs(pair[0].chest_ml - pair[1].chest_ml))
-        pairs = pairs[:_MAX_PAIRS]
-    pairs.sort(key=lambda pair: (pair[0].chest_ml, pair[0].frame))
-    count = min(_MAX_PAIRS, len(pairs))
-    spread = np.linspace(0, len(pairs) - 1, count).round().astype(int)
-    chosen = tuple((pairs[i][0].frame, pairs[i][1].frame) for i in spread)
+        pairs = _alike(pairs, facts)
+    chosen = tuple((a.frame, b.frame) for a, b in _spread(pairs))
     return chosen, smallest <= _BEATS * largest
 
 
+def _spread(pairs: list[_FactsPair]) -> list[_FactsPair]:
+    """Take the pairs nearest to evenly spaced states of breathing, exhaled first."""
+    left = sorted(pairs, key=lambda pair: (pair[0].chest_ml, pair[0].frame))
+    count = min(_MAX_PAIRS, len(left))
+    chosen = []
+    for volume in np.linspace(left[0][0].chest_ml, left[-1][0].chest_ml, count):
+        off = [abs(pair[0].chest_ml - volume) for pair in left]
+        chosen.append(left.pop(int(np.argmin(off))))
+    return sorted(chosen, key=lambda pair: (pair[0].chest_ml, pair[0].frame))
+
+
+def _alike(pairs: list[_FactsPair], facts: list[FrameFacts]) -> list[_FactsPair]:
+    """Keep the pairs whose two frames are nearly in one state of breathing."""
+    mismatch = [abs(a.chest_ml - b.chest_ml) for a, b in pairs]
+    volumes = [f.chest_ml for f in facts]
+    limit = min(mismatch) + _BREATHING * (max(volumes) - min(volumes))
+    return [p for p, off in zip(pairs, mismatch, strict=True) if off <= limit]
+
+
 @functools.lru_cache(maxsize=2 * _MAX_PAIRS)
-def _load(path: Path, frame: int) -> Phantom:
-    """Prepares one frame."""
-    xcat = open_source(path).xcat
+def _load(path: Path, sha256: str, frame: int) -> Phantom:
+    """Prepares one frame of the phantom whose files have this hash."""
+    xcat = _open(path, sha256).xcat
     try:
         return prepare_phantom(xcat.read_tissues(frame), xcat.spacing)
     except ValueError as error:

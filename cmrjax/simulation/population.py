@@ -1,6 +1,5 @@
 """Populations of virtual subjects on disk, in the layout of the M&Ms challenge."""
 
-import hashlib
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -11,18 +10,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cmrjax.files import sha256_file
-from cmrjax.simulation.phantom_source import open_source
+from cmrjax.simulation.phantom_source import hash_source, open_source
 from cmrjax.simulation.population_folder import (
     TableRow,
+    check_apart,
     claim_folder,
     is_complete,
+    split_by_index,
     write_subject,
     write_tables,
 )
 from cmrjax.simulation.subject import (
     SIMULATION_VERSION,
-    check_sampling,
+    check_settings,
     simulate_subject,
 )
 
@@ -40,13 +40,14 @@ def simulate_population(
     slice_distance: float | None = None,
     anatomy: str = "free",
     source: str | Path | None = None,
+    style: str | None = None,
     jobs: int | None = 1,
     progress: bool = True,
 ) -> int:
     """Simulate a population into a folder; run again, it continues.
 
     Writes the subjects, ``dataset_information.csv``, ``split.csv`` (60 % train, 20 %
-    development, 20 % test) and ``simulation.json`` (provenance).
+    development, 20 % test) and ``simulation.json`` (provenance of the first run).
 
     Args:
         out: The folder; made if need be.
@@ -59,6 +60,7 @@ def simulate_population(
             of a phantom.
         source: The phantom, an XCAT zip file or folder; for "xcat" only. Nothing of it
             is written but the subjects made of it.
+        style: Vendor-like style of all subjects; None draws one for each.
         jobs: Processes at work; None takes the number of processors.
         progress: Whether to show a progress bar.
 
@@ -67,16 +69,12 @@ def simulate_population(
 
     Raises:
         ValueError: If an argument is out of range, the source cannot be used, or the
-            folder holds a population with other settings or more subjects.
+            folder holds something else, other settings or more subjects.
         FileNotFoundError: If there is no such source.
     """
-    check_sampling(image_size, spacing, slice_distance)
+    check_settings(image_size, spacing, slice_distance, style)
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    if not 1 <= subjects <= 9999 or seed < 0 or jobs < 1:
-        raise ValueError(
-            "expected subjects from 1 to 9999, seed >= 0 and jobs >= 1, got "
-            f"subjects={subjects}, seed={seed}, jobs={jobs}"
-        )
+    _check_numbers(subjects, seed, jobs)
     settings = {
         "version": SIMULATION_VERSION,
         "seed": seed,
@@ -85,10 +83,32 @@ def simulate_population(
         "slice_distance": slice_distance,
         "anatomy": anatomy,
         "source_sha256": _source_hash(anatomy, source),
+        "style": style,
     }
-    if source is not None:
-        open_source(Path(source))  # what is wrong with it is said before anything
-    out = Path(out)
+    return _fill_folder(Path(out), subjects, settings, source, jobs, progress)
+
+
+def _check_numbers(subjects: int, seed: int, jobs: int) -> None:
+    """Raise ValueError for numbers out of range."""
+    if not 1 <= subjects <= 9999 or seed < 0 or jobs < 1:
+        raise ValueError(
+            "expected subjects from 1 to 9999, seed >= 0 and jobs >= 1, got "
+            f"subjects={subjects}, seed={seed}, jobs={jobs}"
+        )
+
+
+def _fill_folder(
+    out: Path,
+    subjects: int,
+    settings: dict[str, Any],
+    source: str | Path | None,
+    jobs: int,
+    progress: bool,
+) -> int:
+    """Simulate the subjects that the folder lacks; return how many these were."""
+    if source is not None:  # what is wrong with it is said before anything is written
+        check_apart(out, [Path(source)])
+        open_source(source, sha256=settings["source_sha256"])
     claim_folder(out, subjects, settings)
     codes = [subject_code(index) for index in range(subjects)]
     todo = [i for i in range(subjects) if not is_complete(out, codes[i], settings)]
@@ -101,7 +121,7 @@ def simulate_population(
     rows = [
         TableRow(code, _VENDOR_NAME, _VENDOR, _CENTRE, ("0", "1")) for code in codes
     ]
-    write_tables(out, rows)
+    write_tables(out, rows, split_by_index(codes))
     return len(todo)
 
 
@@ -138,7 +158,10 @@ def _simulate_task(task: _Task) -> None:
         image_size=settings["image_size"],
         spacing=settings["spacing"],
         slice_distance=settings["slice_distance"],
-        source=None if task.source is None else open_source(Path(task.source)),
+        source=None
+        if task.source is None
+        else open_source(task.source, sha256=settings["source_sha256"]),
+        style=settings["style"],
     )
     write_subject(
         task.out,
@@ -160,15 +183,4 @@ def _source_hash(anatomy: str, source: str | Path | None) -> str | None:
             f"anatomy {anatomy} {wrong}: an XCAT zip file or folder goes with"
             " anatomy xcat, and with no other"
         )
-    if source is None:
-        return None
-    path = Path(source)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    parts = [
-        f"{file.relative_to(path).as_posix()} {sha256_file(file)}"
-        for file in files
-        if file.is_file() or not path.is_dir()
-    ]
-    if not path.is_dir():
-        return parts[0].split()[-1]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return None if source is None else hash_source(source)

@@ -1,15 +1,20 @@
 """The folder of a population: subjects and tables as in the M&Ms challenge."""
 
-from collections.abc import Sequence
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
+from cmrjax.data.nifti import write_volume
+from cmrjax.data.split import read_split
 from cmrjax.files import (
     atomic_directory,
+    code_version,
     provenance,
     read_json,
     write_json,
@@ -18,8 +23,10 @@ from cmrjax.files import (
 from cmrjax.labels import MULTI_TISSUE
 
 RECORD_FILE = "simulation.json"
-# 60 % train, 20 % development, 20 % test; a longer population keeps the split of the
-# shorter one, and three subjects already hold one of each.
+_SPLIT_FILE, _TABLE_FILE = "split.csv", "dataset_information.csv"
+_OWN_FILES = (RECORD_FILE, _SPLIT_FILE, _TABLE_FILE)
+# 60 % train, 20 % development, 20 % test. By index, a longer population keeps the
+# split of the shorter one, and three subjects already hold one of each.
 _SPLIT_CYCLE = ("train", "development", "test", "train", "train")
 
 
@@ -44,37 +51,97 @@ class TableRow:
 
 
 def claim_folder(
-    out: Path, subjects: int, settings: dict[str, Any], *, what: str = "population"
+    out: Path,
+    subjects: int | None,
+    settings: dict[str, Any],
+    *,
+    what: str = "population",
 ) -> None:
     """Writes into the folder what it is going to hold, unless that is there already.
 
+    The record of the first run stays; a longer population changes its number of
+    subjects only. Where no subject was written yet, other settings replace it.
+
     Args:
         out: The folder; made if need be.
-        subjects: Number of subjects.
+        subjects: Number of subjects; None where it may rise and fall.
         settings: All that the subjects depend on, as plain JSON types.
         what: What the folder holds, for the error.
 
     Raises:
-        ValueError: If the folder was made with other settings or for more subjects.
+        ValueError: If the folder holds something else, or was made with other settings
+            or for more subjects.
     """
     path = out / RECORD_FILE
-    if path.exists():
+    if not path.exists():
+        _check_empty(out)
+    else:
         there = read_json(path)
-        old = there.get("settings") or {}
-        changed = [
-            f"{key} {old.get(key)} there, {value} asked"
-            for key, value in settings.items()
-            if old.get(key) != value
-        ]
-        if there.get("subjects", 0) > subjects:
-            changed.append(f"subjects {there['subjects']} there, {subjects} asked")
-        if changed:
+        changed = _changes(there, subjects, settings)
+        if not changed:
+            if there.get("subjects") != subjects:
+                write_json(path, {**there, "subjects": subjects})
+            return
+        if any(found.name not in _OWN_FILES for found in _visible(out)):
             raise ValueError(
                 f"{out} holds a {what} with other settings ({'; '.join(changed)}):"
                 " choose another folder with out, or delete this one"
             )
     record = {"subjects": subjects, "settings": settings, "schema": MULTI_TISSUE.name}
     write_json(path, {**record, **provenance(config=settings)})
+
+
+def _check_empty(out: Path) -> None:
+    """Refuse a folder with files of others: their names could be the same as ours."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: choose a new or empty folder with out")
+    if out.exists() and (found := _visible(out)):
+        raise ValueError(
+            f"{out} holds {found[0].name} and no {RECORD_FILE}, so it was made by"
+            " something else, and files of it could be overwritten: choose a new or"
+            " empty folder with out"
+        )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, but for hidden names, sorted."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _changes(there: Any, subjects: int | None, settings: dict[str, Any]) -> list[str]:
+    """Return what the record of a folder holds that is not asked for."""
+    if not isinstance(there, dict):
+        return [f"{RECORD_FILE} is not one of ours"]
+    old = there.get("settings") or {}
+    changed = [
+        f"{key} {old.get(key)} there, {value} asked"
+        for key, value in settings.items()
+        if old.get(key) != value
+    ]
+    before = there.get("subjects") or 0
+    if subjects is not None and before > subjects:
+        changed.append(f"subjects {before} there, {subjects} asked")
+    return changed
+
+
+def check_apart(out: Path, sources: Iterable[Path]) -> None:
+    """Refuses an output folder that files to be read lie in, or that lies among them.
+
+    Args:
+        out: The output folder; need not be there.
+        sources: Files and folders that are read.
+
+    Raises:
+        ValueError: If ``out`` is one of them, holds one or lies in one.
+    """
+    place = out.resolve()
+    for source in sources:
+        other = source.resolve()
+        if place.is_relative_to(other) or other.is_relative_to(place):
+            raise ValueError(
+                f"{out} and {source} overlap, so what is read could be overwritten:"
+                " choose another folder with out, beside it"
+            )
 
 
 def write_subject(
@@ -93,7 +160,7 @@ def write_subject(
     Args:
         out: Folder of the population.
         code: The subject's code.
-        images: [t, d, h, w], a type that NIfTI knows; end-diastole first.
+        images: [t, d, h, w], a type that `write_volume` takes; end-diastole first.
         labels: [t, d, h, w] uint8, ids of ``MULTI_TISSUE``.
         affine: [4, 4] float64, from (column, row, slice) indices to mm.
         description: What is known of the subject, kept in its JSON file; its
@@ -101,12 +168,9 @@ def write_subject(
     """
     with atomic_directory(out / code, overwrite=True) as folder:
         for suffix, array in (("sa", images), ("sa_gt", labels)):
-            image = nib.Nifti1Image(array.transpose(3, 2, 1, 0), affine)
-            image.header.set_xyzt_units("mm", "sec")
-            image.set_sform(affine, code=1)
-            image.set_qform(affine, code=1)
-            nib.save(image, folder / f"{code}_{suffix}.nii.gz")
-        write_json(folder / f"{code}.json", {"code": code, **description})
+            write_volume(folder / f"{code}_{suffix}.nii.gz", array, affine)
+        known = {"code": code, "code_version": code_version()}
+        write_json(folder / f"{code}.json", {**known, **description})
 
 
 def is_complete(out: Path, code: str, settings: dict[str, Any]) -> bool:
@@ -118,19 +182,68 @@ def is_complete(out: Path, code: str, settings: dict[str, Any]) -> bool:
     return read_json(folder / f"{code}.json").get("settings") == settings
 
 
-def write_tables(out: Path, rows: Sequence[TableRow]) -> None:
+def split_by_index(codes: Sequence[str]) -> dict[str, str]:
+    """Gives subjects that are numbered their splits; a longer list keeps them.
+
+    Returns:
+        "train" (60 %), "development" or "test" (20 % each) by code.
+    """
+    return {
+        code: _SPLIT_CYCLE[index % len(_SPLIT_CYCLE)]
+        for index, code in enumerate(codes)
+    }
+
+
+def split_by_code(out: Path, codes: Iterable[str]) -> dict[str, str]:
+    """Gives subjects the splits that the folder's split.csv says, others a new one.
+
+    A new subject's split follows from a hash of its code, so that subjects that come
+    or go never move another one.
+
+    Args:
+        out: Folder of the population.
+        codes: The subjects.
+
+    Returns:
+        "train", "development" or "test" by code, about 60, 20 and 20 %; subjects of
+        split.csv that are not among ``codes`` stay in it.
+
+    Raises:
+        ValueError: If there is a split.csv that cannot be used.
+    """
+    path = out / _SPLIT_FILE
+    splits = read_split(path) if path.exists() else {}
+    for code in codes:
+        digest = hashlib.sha256(code.encode("utf-8")).digest()
+        index = int.from_bytes(digest[:8], "big") % len(_SPLIT_CYCLE)
+        splits.setdefault(code, _SPLIT_CYCLE[index])
+    return dict(sorted(splits.items()))
+
+
+def write_tables(
+    out: Path, rows: Sequence[TableRow], splits: Mapping[str, str]
+) -> None:
     """Writes dataset_information.csv and split.csv.
 
     Args:
         out: Folder of the population.
-        rows: One per subject; the split follows their order.
+        rows: One per subject.
+        splits: Split by code; subjects without a row are written too.
     """
-    table = ["External code,VendorName,Vendor,Centre,ED,ES"]
-    split = ["External code,Vendor,Centre,split"]
-    for index, row in enumerate(rows):
-        names = f"{row.vendor_name},{row.vendor},{row.centre}"
-        table.append(f"{row.code},{names},{','.join(row.frames)}")
-        part = _SPLIT_CYCLE[index % len(_SPLIT_CYCLE)]
-        split.append(f"{row.code},{row.vendor},{row.centre},{part}")
-    write_text(out / "dataset_information.csv", "\n".join(table) + "\n")
-    write_text(out / "split.csv", "\n".join(split) + "\n")
+    table = [("External code", "VendorName", "Vendor", "Centre", "ED", "ES")]
+    for row in rows:
+        names = (row.code, row.vendor_name, row.vendor, row.centre)
+        table.append((*names, *row.frames))
+    places = {row.code: (row.vendor, row.centre) for row in rows}
+    split = [("External code", "Vendor", "Centre", "split")]
+    for code, part in splits.items():
+        split.append((code, *places.get(code, ("", "")), part))
+    _write_csv(out / _TABLE_FILE, table)
+    _write_csv(out / _SPLIT_FILE, split)
+
+
+def _write_csv(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    """Write a table; cells with separators are quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())

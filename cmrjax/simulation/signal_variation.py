@@ -5,7 +5,8 @@ from scipy import ndimage
 
 from cmrjax.simulation.tissues import TISSUES, texture_table
 
-_BLOOD = ("lv_blood", "rv_blood", "vessel")
+_VESSELS = ("vessel", "venous_vessel")
+_BLOOD = ("lv_blood", "rv_blood", *_VESSELS)
 
 
 def tissue_texture(
@@ -58,10 +59,11 @@ def blood_flow(
         [d, h, w] float32.
     """
     names = [tissue.name for tissue in TISSUES]
+    vessels = [names.index(name) for name in _VESSELS]
     is_blood = np.array([name in _BLOOD for name in names])
     near_valve = np.asarray(
         ndimage.gaussian_filter(
-            (middle == names.index("vessel"))[:, ::4, ::4].astype(np.float32),
+            np.isin(middle[:, ::4, ::4], vessels).astype(np.float32),
             (0.7, 4.0 / spacing, 4.0 / spacing),
         )
     )

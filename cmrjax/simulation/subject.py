@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from cmrjax.data.records import PHASES
 from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
-from cmrjax.simulation.acquisition import (
-    AcquisitionParameters,
-    acquire,
-    sample_acquisition,
-)
-from cmrjax.simulation.anatomy import PHASES, paint_anatomy, sample_anatomy
+from cmrjax.simulation.acquisition import acquire
+from cmrjax.simulation.anatomy import paint_anatomy, sample_anatomy
 from cmrjax.simulation.geometry import Geometry
 from cmrjax.simulation.phantom_anatomy import sample_phantom_anatomy
 from cmrjax.simulation.phantom_paint import paint_phantom
 from cmrjax.simulation.phantom_source import PhantomSource
 from cmrjax.simulation.relaxation import sample_tissue_values
+from cmrjax.simulation.scanner import AcquisitionParameters, sample_acquisition
 from cmrjax.simulation.tissues import TISSUES, tissue_to_class
+from cmrjax.simulation.vendor_style import check_style
 
-SIMULATION_VERSION = 2  # raise when the same seed would give other images
+SIMULATION_VERSION = 3  # raise when the same seed would give other images
 SUB_SLICES = 3
 _FINE = 1.5  # coarsest sampling of the anatomy, mm
 
@@ -53,6 +52,7 @@ def simulate_subject(
     spacing: float = 1.33,
     slice_distance: float | None = None,
     source: PhantomSource | None = None,
+    style: str | None = None,
 ) -> VirtualSubject:
     """Simulate one subject at end-diastole and end-systole.
 
@@ -64,6 +64,8 @@ def simulate_subject(
         spacing: Distance of pixels, mm, 0.5 to 6.
         slice_distance: Distance of slices, mm, 4 to 20; None draws one.
         source: Phantom that the subject is made of; None draws a free anatomy.
+        style: Vendor-like style of the scanner, one of `vendor_style.STYLES`; None
+            draws one.
 
     Returns:
         The subject.
@@ -71,7 +73,7 @@ def simulate_subject(
     Raises:
         ValueError: If an argument is out of range.
     """
-    check_sampling(image_size, spacing, slice_distance)
+    check_settings(image_size, spacing, slice_distance, style)
     streams = np.random.SeedSequence(seed).spawn(5)
     shape_rng, detail_rng, scanner_rng, *noise_rngs = map(
         np.random.default_rng, streams
@@ -83,7 +85,8 @@ def simulate_subject(
     }
     make = _free if source is None else functools.partial(_from_phantom, source)
     painted = make(shape_rng, detail_rng, sampling)
-    scanner = sample_acquisition(scanner_rng, sample_tissue_values(scanner_rng))
+    values = sample_tissue_values(scanner_rng)
+    scanner = sample_acquisition(scanner_rng, values, style=style)
     geometry = painted.geometry
     size = np.array([geometry.slice_distance, geometry.spacing, geometry.spacing])
     labels = painted.labels()
@@ -226,10 +229,15 @@ def voxel_labels(classes: np.ndarray, *, fine: int) -> np.ndarray:
     return labels
 
 
-def check_sampling(
-    image_size: int, spacing: float, slice_distance: float | None
+def check_settings(
+    image_size: int,
+    spacing: float,
+    slice_distance: float | None,
+    style: str | None = None,
 ) -> None:
-    """Raise ValueError for a grid that cannot be simulated."""
+    """Raise ValueError for a grid that cannot be simulated, or an unknown style."""
+    if style is not None:
+        check_style(style)
     if not 16 <= image_size <= 1024:
         raise ValueError(f"image_size must be 16 to 1024 pixels, got {image_size}")
     if not 0.5 <= spacing <= 6:

@@ -40,6 +40,16 @@ class Tissue:
 # the contrast in real cine images: the lung's density is 5 (its dephasing is not in the
 # formula), liver and muscle are moved towards the second set, bone is marrow with its
 # fat; what is drawn for a subject, and the second set, see `relaxation`.
+# No such set has the following; they are our choices, by eye in real cine images:
+# - Bone and marrow lie between published bone (281 ms) and fat, of which an adult's
+#   marrow has much; in vivo marrow had 549/49 (de Bazelaire, see `relaxation`).
+# - Gland is water-like tissue in fat: between muscle and fat.
+# - Spinal fluid is brightest of all but far below free water (T1 over 4 s, T2 2 s),
+#   since its pulsation dephases it.
+# - Bowel is as the stomach. Diaphragm is muscle, and vessel walls are heart muscle.
+# - Trabeculae, thin walls (densities 42 to 45 for muscle's 40) and small vessels (50
+#   and 62 for blood's 80) share pixels with blood and with organ, respectively. Blood
+#   outside of the left ventricle is a little darker by eye, hence 78.
 TISSUES: tuple[Tissue, ...] = (
     Tissue("air", "background", 1000.0, 50.0, 0.0, 0.0),
     Tissue("lv_blood", "LV", 1411.0, 249.0, 80.0, 0.05),
@@ -59,7 +69,7 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("stomach", "abdomen", 728.0, 71.0, 40.0, 0.15),
     Tissue("gas", "abdomen", 1000.0, 50.0, 2.0, 0.30),
     Tissue("spleen", "abdomen", 1057.0, 84.0, 50.0, 0.06),
-    Tissue("kidney", "abdomen", 1467.0, 86.0, 55.0, 0.10),
+    Tissue("kidney", "abdomen", 1467.0, 86.0, 45.0, 0.10),
     Tissue("bowel", "abdomen", 728.0, 71.0, 42.0, 0.25),
     Tissue("vessel", "other_blood", 1411.0, 249.0, 78.0, 0.08),
     Tissue("marrow", "skeletal_muscle", 400.0, 65.0, 40.0, 0.12),
@@ -70,6 +80,8 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("vessel_wall", "other_blood", 979.0, 64.0, 42.0, 0.10),
     Tissue("wall_fat", "skeletal_muscle", 548.0, 84.0, 70.0, 0.07),
     Tissue("diaphragm", "abdomen", 1031.0, 40.0, 40.0, 0.10),
+    # Vessel with venous blood: right atrium, cavae, pulmonary trunk.
+    Tissue("venous_vessel", "other_blood", 1411.0, 249.0, 78.0, 0.08),
 )
 
 TISSUE_IDS: dict[str, int] = {tissue.name: i for i, tissue in enumerate(TISSUES)}

@@ -58,7 +58,7 @@ def _paint_spine(
         ("spinal_fluid", (0, y + 26), 8.5, 1.5, "fat"),
         ("muscle", (0, y + 26), 4.5, 0.0, "muscle"),
         ("vessel", (24, y - 10 - aorta), aorta, 1.5, "vessel_wall"),
-        ("vessel", (-8, y - 23), 3.5, 1.0, "fat"),
+        ("venous_vessel", (-8, y - 23), 3.5, 1.0, "fat"),
         ("muscle", (8, y - 24 - aorta), 6.0, 1.0, "fat"),
     ]
     for name, (x, depth), radius, wall, wall_name in tubes:

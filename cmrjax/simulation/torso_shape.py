@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Shift = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class TorsoParameters:
@@ -37,8 +39,17 @@ class TorsoParameters:
         stomach_gas: Part of the stomach that is gas, 0 to 0.6.
         left_lobe: How far the liver reaches to the left.
         bowel_edge: Level of a sum of waves above which there is bowel.
-        organ_shift: [6, 3] shifts of the abdominal organs.
-        organ_size: [6] relative sizes of the abdominal organs.
+        liver_shift: Shift of the liver; as the next four (left, posterior, superior).
+        lobe_shift: Of its left lobe.
+        kidney_shift: Of both kidneys.
+        spleen_shift: Of the spleen.
+        stomach_shift: Of the stomach.
+        liver_size: Relative size of the liver.
+        lobe_size: Of its left lobe.
+        kidney_size: Of the kidneys.
+        spleen_size: Of the spleen.
+        bowel_phases: Phases of the waves that make bowel loops, rad.
+        vein_phases: Phases of the waves that make liver veins, rad.
         aorta: Radius of the descending aorta.
         arm_gap: Distance of the arms from the body; negative: out of view.
         waves: [n, 3] rad/mm, wave vectors of the irregular bending.
@@ -69,8 +80,17 @@ class TorsoParameters:
     stomach_gas: float
     left_lobe: float
     bowel_edge: float
-    organ_shift: np.ndarray
-    organ_size: np.ndarray
+    liver_shift: Shift
+    lobe_shift: Shift
+    kidney_shift: Shift
+    spleen_shift: Shift
+    stomach_shift: Shift
+    liver_size: float
+    lobe_size: float
+    kidney_size: float
+    spleen_size: float
+    bowel_phases: tuple[float, float, float]
+    vein_phases: tuple[float, float]
     aorta: float
     arm_gap: float
     waves: np.ndarray
@@ -89,14 +109,7 @@ class TorsoParameters:
 
 
 def sample_torso(rng: np.random.Generator) -> TorsoParameters:
-    """Draw a torso: lean to obese, breathed in to breathed out.
-
-    Args:
-        rng: Source of randomness.
-
-    Returns:
-        The parameters.
-    """
+    """Draw a torso: lean to obese, breathed in to breathed out."""
     fat = float(np.clip(rng.lognormal(np.log(10), 0.62), 3, 40))
     wall = float(rng.uniform(15, 24))
     half_width = float(rng.uniform(111, 147)) + 0.75 * fat + 1.1 * wall
@@ -136,6 +149,7 @@ def sample_torso(rng: np.random.Generator) -> TorsoParameters:
 
 def _sample_abdomen(rng: np.random.Generator) -> dict:
     """Draw the organs under the diaphragm, by field of `TorsoParameters`."""
+    shifted = ("liver", "lobe", "kidney", "spleen", "stomach")
     stomach = rng.uniform(0.75, 1.2) * rng.uniform((30, 32, 34), (46, 50, 56))
     return {
         "stomach_radii": tuple(stomach.tolist()),
@@ -143,8 +157,13 @@ def _sample_abdomen(rng: np.random.Generator) -> dict:
         "stomach_gas": float(rng.uniform(0, 0.6) if rng.uniform() < 0.5 else 0.0),
         "left_lobe": float(rng.uniform(-35, 65)),
         "bowel_edge": float(rng.uniform(0.1, 1.6)),
-        "organ_shift": rng.normal(0, 9, (6, 3)),
-        "organ_size": np.clip(rng.normal(0.97, 0.1, 6), 0.75, 1.2),
+        **{f"{organ}_shift": tuple(rng.normal(0, 9, 3).tolist()) for organ in shifted},
+        **{
+            f"{organ}_size": float(np.clip(rng.normal(0.97, 0.1), 0.75, 1.2))
+            for organ in shifted[:4]
+        },
+        "bowel_phases": tuple(rng.uniform(0, 2 * np.pi, 3).tolist()),
+        "vein_phases": tuple(rng.uniform(0, 2 * np.pi, 2).tolist()),
     }
 
 

@@ -27,8 +27,8 @@ class VendorStyle:
         blood_level: Intensity of blood, stored units; drawn on a logarithmic scale.
         snr: Blood over noise at the heart; logarithmic.
         channels: Channels combined as root of squares (lowest, highest).
-        resolution: Acquired resolution along columns, mm.
-        phase_resolution: Resolution along rows over that along columns.
+        resolution: Acquired resolution along the read-out, mm.
+        phase_resolution: Resolution along phase encoding over that along the read-out.
         taper: Soft edge of the k-space window.
         motion: Blur by the heart's motion, mm.
         sharpening: See `kspace.Readout`.
@@ -149,14 +149,14 @@ STYLES: dict[str, VendorStyle] = {
             flip_angle=(40, 60),
             repetition_time=(2.6, 4.0),
             blood_level=(80, 4000),
-            snr=(8, 200),
+            snr=(8, 300),
             channels=(1, 8),
-            resolution=(1.2, 2.3),
+            resolution=(1.15, 2.3),
             phase_resolution=(0.9, 1.6),
             taper=(0.0, 0.8),
             motion=(0.0, 1.4),
             sharpening=(-0.9, 0.7),
-            loop_radius=(25, 120),
+            loop_radius=(22, 120),
             uniform=(0.1, 0.95),
             corrected=(0.0, 1.1),
             background_cut=(0.0, 0.06),
@@ -187,6 +187,11 @@ def sample_style(
         return list(STYLES.values())[min(index, len(STYLES) - 1)]
     if isinstance(name, VendorStyle):
         return name
+    check_style(name)
+    return STYLES[name]
+
+
+def check_style(name: str) -> None:
+    """Raise ValueError if there is no style of that name."""
     if name not in STYLES:
         raise ValueError(f"no vendor style {name!r}; there are {', '.join(STYLES)}")
-    return STYLES[name]

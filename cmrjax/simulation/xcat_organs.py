@@ -13,7 +13,8 @@ Patterns = tuple[tuple[str, str], ...]
 #   Other soft tissue of neck and mediastinum is nearest to muscle in contrast.
 # - `body` is what belongs to no organ: mostly fat under the skin and between organs.
 #   The pericardium is a shell that holds the heart's fat; an adult's thymus is fat.
-# - Atrial walls are thin and belong to the rest of the heart, as blood.
+# - Atrial walls are thin and belong to the rest of the heart, as blood. What leads to
+#   the right heart, and on to the lung, is venous.
 # - Airways look like lung; gas in the bowel is part of the bowel; the great vessels
 #   are `body`, so fat, unless XCAT ran with `vessel_flag = 1`.
 ORGAN_TISSUES: Patterns = (
@@ -25,8 +26,10 @@ ORGAN_TISSUES: Patterns = (
     (r"diaphragm", "diaphragm"),
     (r"spinal_cord|brain|eye|lens|pituitary|salivary|(para)?thyroid", "muscle"),
     (r"rib|spine|cortical_bone|bone_marrow|cartilage", "bone"),
-    (r"(myo|bldpl)(LA|RA)|aorta|((inferior|superior)_)?vena_cava", "vessel"),
-    (r"(cor_|coronary_|pulm_|pulmonary_)?(art|artery|vein)", "vessel"),
+    (r"(myo|bldpl)LA|aorta", "vessel"),
+    (r"(myo|bldpl)RA|((inferior|superior)_)?vena_cava", "venous_vessel"),
+    (r"(cor_|coronary_)?(art|artery)|(pulm_|pulmonary_)vein", "vessel"),
+    (r"(cor_|coronary_)?vein|(pulm_|pulmonary_)(art|artery)", "venous_vessel"),
     (r"((r|l|right|left)_)?lung|airway|trach_bronch|laryngopharynx", "lung"),
     (r"sinus", "air"),
     (r"body|skin|fat|pericardium|thymus|breast", "fat"),

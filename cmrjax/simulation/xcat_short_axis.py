@@ -94,29 +94,6 @@ def short_axis_pose(labels: np.ndarray, *, schema: LabelSchema = MULTI_TISSUE) -
     return max(poses, key=score)
 
 
-def orient_short_axis(
-    labels: np.ndarray, *, schema: LabelSchema = MULTI_TISSUE
-) -> np.ndarray:
-    """Turns slices by quarters, and to the other side, until they lie as on scanners.
-
-    RV then is left of LV and the abdomen below. Looking from the other side mirrors
-    each slice and reverses their order, so that the anatomy is never mirrored.
-
-    Args:
-        labels: [d, h, w] integers with LV, RV and abdomen; rows and columns are
-            equally spaced.
-        schema: The schema of the ids.
-
-    Returns:
-        The labels, [d, h, w] or, where rows became columns, [d, w, h].
-
-    Raises:
-        ValueError: If LV, RV or abdomen is in no slice.
-    """
-    pose = short_axis_pose(labels, schema=schema)
-    return np.ascontiguousarray(pose.turn(labels)[:: -1 if pose.mirrored else 1])
-
-
 def _centre(labels: np.ndarray, ids: tuple[int, ...], name: str) -> np.ndarray:
     """Mean (row, column) of some classes, [2] float64 pixels."""
     counts = np.isin(labels, ids).sum(0)

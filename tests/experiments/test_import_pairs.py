@@ -45,3 +45,11 @@ def test_interruption_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(import_pairs, "import_pairs", interrupted)
     assert main(_command(tmp_path)) == 130
     assert capsys.readouterr().err == "interrupted: the same command continues\n"
+
+
+def test_writing_over_the_source_is_refused_in_one_line(tmp_path, capsys):
+    write_pair(tmp_path / "source" / "P1", "ED", make_labels(5))
+    command = _command(tmp_path)
+    assert main([*command, f"--out={tmp_path / 'source'}"]) == 2
+    assert "overlap" in capsys.readouterr().err
+    assert (tmp_path / "source" / "P1" / "ED_image.nii.gz").is_file()

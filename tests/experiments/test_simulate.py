@@ -1,5 +1,7 @@
 """The command line of the simulator."""
 
+from concurrent.futures.process import BrokenProcessPool
+
 import pytest
 
 from experiments import simulate
@@ -48,3 +50,34 @@ def test_interruption_is_one_line(tmp_path, capsys, monkeypatch):
     streams = capsys.readouterr()
     assert streams.err == "interrupted: the same command continues\n"
     assert streams.out == ""
+
+
+def test_a_killed_process_is_one_line(tmp_path, capsys, monkeypatch):
+    def broken(*_, **__):
+        raise BrokenProcessPool("a child was terminated")
+
+    monkeypatch.setattr(simulate, "simulate_population", broken)
+    assert main([f"--out={tmp_path / 'out'}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("simulate: a process was ended from outside")
+    assert "smaller --jobs continues" in error
+    assert error.count("\n") == 1
+
+
+def test_a_style_reaches_the_simulation(tmp_path, monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr(
+        simulate, "simulate_population", lambda *_, **more: asked.update(more) or 0
+    )
+    assert main([f"--out={tmp_path / 'out'}", "--style=wide"]) == 0
+    assert asked["style"] == "wide"
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--out={tmp_path / 'out'}", "--style=X"])
+    assert "invalid choice: 'X'" in capsys.readouterr().err
+
+
+def test_data_of_others_are_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "split.csv").write_text("mine")
+    assert main([f"--out={tmp_path}", "--subjects=1", "--quiet"]) == 2
+    assert "choose a new or empty folder with out" in capsys.readouterr().err
+    assert (tmp_path / "split.csv").read_text() == "mine"

@@ -15,7 +15,8 @@ ORGANS = {
     "bldplLV": ("lv_blood", 5),
     "myoLV": ("myocardium", 1),
     "bldplRV": ("rv_blood", 6),
-    "bldplRA": ("vessel", 8),
+    "bldplLA": ("vessel", 7),
+    "bldplRA": ("venous_vessel", 8),
     "body": ("fat", 9),
     "muscle": ("muscle", 10),
     "liver": ("liver", 13),
@@ -53,7 +54,7 @@ def drawn_tissue(cavity: float = 20.0, lung: float = 0.0) -> np.ndarray:
     radius = np.hypot(y, x)
     right = np.hypot(y, x + outer + 6) < 24 * rest
     paint("rv_blood", right & (z >= BASE))
-    paint("vessel", right & (z < BASE))
+    paint("venous_vessel", right & (z < BASE))
     paint("myocardium", (radius < outer) & (z >= BASE))
     paint("lv_blood", (radius < (outer - WALL).clip(0)) & (z >= BASE))
     paint("vessel", (radius < cavity) & (z < BASE))

@@ -1,30 +1,17 @@
 """The virtual scanner: contrast, partial volume, coils, bands, noise, settings."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
 
-from cmrjax.simulation.acquisition import acquire, sample_acquisition
+from cmrjax.simulation.acquisition import acquire
 from cmrjax.simulation.bssfp import bssfp_signal
-from cmrjax.simulation.kspace import Readout
 from cmrjax.simulation.relaxation import sample_tissue_values
-from cmrjax.simulation.shapes import SlicePlane
-from cmrjax.simulation.tissues import TISSUE_IDS, TISSUES
-from cmrjax.simulation.vendor_style import STYLES
-
-_PLAIN_READOUT = Readout(
-    resolution=(1.0, 1.0),
-    taper=0.0,
-    motion=0.0,
-    sharpening=0.0,
-    noise=0.0,
-    channels=1,
-    ghost=0.0,
-    ghost_shift=0.5,
-    phase_axis=0,
-)
+from cmrjax.simulation.scanner import sample_acquisition
+from cmrjax.simulation.tissues import TISSUE_IDS
+from tests.simulation.plain_readout import PLAIN_READOUT
+from tests.simulation.torso_slices import axial
 
 
 def _scanner(readout=None, **changes):
@@ -38,7 +25,7 @@ def _scanner(readout=None, **changes):
         "uniform": 1.0,
         "corrected": 0.0,
         "background_cut": 0.0,
-        "readout": dataclasses.replace(_PLAIN_READOUT, **readout or {}),
+        "readout": dataclasses.replace(PLAIN_READOUT, **readout or {}),
         "shim": np.zeros(6),
         "susceptibility": 0.0,
         "fat_shift": 0.0,
@@ -53,17 +40,9 @@ def _scanner(readout=None, **changes):
 
 def _planes(count, size, spacing=1.5):
     """Axial planes about the body's axis; rows run to the back."""
-    half = spacing * size / 2
+    offsets = (-3.0, 0.0, 3.0)
     return [
-        SlicePlane(
-            origin=np.array([-half, -half, 9.0 * index]),
-            column_axis=np.array([1.0, 0.0, 0.0]),
-            row_axis=np.array([0.0, 1.0, 0.0]),
-            normal=np.array([0.0, 0.0, 1.0]),
-            shape=(size, size),
-            spacing=spacing,
-            offsets=(-3.0, 0.0, 3.0),
-        )
+        axial(9.0 * index, size=size, spacing=spacing, offsets=offsets)
         for index in range(count)
     ]
 
@@ -122,11 +101,35 @@ def test_fat_beside_water_has_a_dark_line_where_it_is_shifted():
     tissue = _filled("liver", 64)
     tissue[..., 32:] = TISSUE_IDS["fat"]
     blur = {"motion": 1.0}
-    line = _acquire(tissue, _scanner(readout=blur, fat_shift=3.4))[0, 32, 20:44]
+    line = _acquire(tissue, _scanner(readout=blur, fat_shift=-3.4))[0, 32, 20:44]
     plain = _acquire(tissue, _scanner(readout=blur))[0, 32, 20:44]
     assert line.min() < 0.5 * line[0]
     assert plain.min() > 0.9 * plain[0]
     assert 9 <= int(np.argmin(line)) <= 13
+
+
+def test_fat_precesses_more_slowly_than_water():
+    """Fat has the lower frequency, so water above resonance brings it into a band.
+
+    At 1.5 T and TR 3 ms fat turns 234 degrees less in each TR. With water 54 degrees
+    (50 Hz) above resonance fat turns by -180 and is dark; below it fat is bright.
+    """
+    settings = {"repetition_time": 3.0, "field_strength": 1.5}
+    drawn = (
+        sample_acquisition(rng, sample_tissue_values(rng))
+        for rng in map(np.random.default_rng, range(12))
+    )
+    shift = next(scanner.fat_shift for scanner in drawn if scanner.fat_shift)
+    shifts = (-50.0, 0.0, 50.0)
+    below, at, above = (
+        _acquire(
+            _filled("fat"),
+            _scanner(fat_shift=shift, shim=np.array((f, 0, 0, 0, 0, 0.0)), **settings),
+        ).mean()
+        for f in shifts
+    )
+    assert above < 0.25 * at
+    assert below > at
 
 
 def test_coils_shade_and_correction_takes_it_back():
@@ -202,20 +205,6 @@ def test_oversampled_tissue_keeps_pixel_positions():
     assert centre == pytest.approx((49.5 / 2, 26.5 / 2), abs=0.35)
 
 
-@pytest.mark.parametrize("style", [None, *STYLES])
-def test_settings_stay_in_the_range_of_clinical_cine(style):
-    rng = np.random.default_rng(4)
-    for _ in range(30):
-        scanner = sample_acquisition(rng, sample_tissue_values(rng), style=style)
-        assert style is None or scanner.style == style
-        limits = STYLES[scanner.style]
-        assert 40 <= scanner.flip_angle <= 60
-        assert 2.5 < scanner.repetition_time <= 4
-        assert scanner.field_strength in (1.5, 3.0)
-        assert limits.blood_level[0] <= scanner.blood_level <= limits.blood_level[1]
-        assert scanner.readout.noise * scanner.snr == pytest.approx(scanner.blood_level)
-
-
 def test_same_generator_gives_the_same_scanner_and_image():
     tissue = _filled("lv_blood")
     first, second = (
@@ -225,15 +214,3 @@ def test_same_generator_gives_the_same_scanner_and_image():
         for _ in range(2)
     )
     np.testing.assert_array_equal(_acquire(tissue, first), _acquire(tissue, second))
-
-
-def test_ten_slices_take_less_than_a_second():
-    tissue = np.random.default_rng(0).integers(
-        0, len(TISSUES), (10, 3, 192, 192), dtype=np.uint8
-    )
-    scanner = _scanner(
-        susceptibility=1.0, uniform=0.2, readout={"noise": 10.0, "channels": 4}
-    )
-    start = time.process_time()
-    _acquire(tissue, scanner, spacing=1.33)
-    assert time.process_time() - start < 1.0

@@ -72,7 +72,7 @@ def test_labels_hold_the_volumes_of_the_shape(seed):
 def test_every_class_occurs_and_the_stack_covers_the_heart(seed):
     anatomy, labels = _subject(seed)
     assert set(np.unique(labels)) == set(range(MULTI_TISSUE.num_classes))
-    assert 7 <= anatomy.geometry.num_slices <= 14
+    assert anatomy.geometry.num_slices >= 7
     assert 8 <= anatomy.geometry.slice_distance <= 10
     assert not (labels[:, 0] == _LV).any()
     area = (labels[0] == _LV).sum((1, 2))

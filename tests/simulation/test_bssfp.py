@@ -112,7 +112,9 @@ def test_fat_is_opposed_to_water_at_the_middle_of_tr():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"t1": 0.0}, "t1 and t2 must be above 0"),
+        ({"t1": 0.0}, "t1 must be above 0 ms, got 0.0"),
+        ({"t2": np.array((50.0, -3.0))}, "t2 must be above 0 ms, got -3.0"),
+        ({"t2": np.nan}, "t2 must be above 0 ms, got nan"),
         ({"echo_time": 4.0}, "echo_time between 0 and it"),
         ({"flip_angle": 180.0}, "flip_angle must be above 0 and below 180"),
     ],

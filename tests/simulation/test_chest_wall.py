@@ -5,52 +5,22 @@ from dataclasses import replace
 import numpy as np
 
 from cmrjax.simulation.chest_wall import paint_wall
-from cmrjax.simulation.shapes import SlicePlane
 from cmrjax.simulation.tissues import TISSUE_IDS
 from cmrjax.simulation.torso import paint_torso
-from cmrjax.simulation.torso_shape import TorsoParameters, sample_torso, wall_layers
-
-SPACING = 4.0
-SIZE = 120  # 480 mm, wider than any torso
-
-
-def _axial(height: float) -> SlicePlane:
-    """An axial slice at a height, mm: columns go left, rows to the back."""
-    half = SPACING * (SIZE - 1) / 2
-    return SlicePlane(
-        origin=np.array([-half, -half, height]),
-        column_axis=np.array([1.0, 0, 0]),
-        row_axis=np.array([0, 1.0, 0]),
-        normal=np.array([0, 0, 1.0]),
-        shape=(SIZE, SIZE),
-        spacing=SPACING,
-        offsets=(0.0,),
-    )
-
-
-def _straight(seed: int = 0, **changes) -> TorsoParameters:
-    """A torso that is not bent, without breasts and arms, the same at any height."""
-    torso = sample_torso(np.random.default_rng(seed))
-    plain = {
-        "wave_amplitudes": np.zeros_like(torso.wave_amplitudes),
-        "breast": 0.0,
-        "arm_gap": -1.0,
-        "taper": 0.0,
-        "slope": 0.0,
-    }
-    return replace(torso, **(plain | changes))
+from cmrjax.simulation.torso_shape import TorsoParameters, wall_layers
+from tests.simulation.torso_slices import SIZE, SPACING, axial, straight
 
 
 def test_arms_lie_beside_the_body_or_out_of_view():
-    body = _straight()
+    body = straight()
     lateral = int((body.half_width + 40.0) / SPACING + SIZE / 2)
     for gap, seen in ((-1.0, False), (5.0, True)):
-        tissue = paint_torso(replace(body, arm_gap=gap), _axial(0.0))[0]
+        tissue = paint_torso(replace(body, arm_gap=gap), axial(0.0))[0]
         assert (tissue[0, :, lateral] != TISSUE_IDS["air"]).any() == seen
 
 
 def _wall(torso: TorsoParameters, height: float) -> np.ndarray:
-    plane = _axial(height)
+    plane = axial(height)
     points = plane.points()
     tissue = np.zeros(points.shape[1:], np.uint8)
     under, inner = paint_wall(torso, points, plane, tissue)
@@ -59,7 +29,7 @@ def _wall(torso: TorsoParameters, height: float) -> np.ndarray:
 
 
 def test_ribs_and_breastbone_are_bone_around_marrow():
-    torso = _straight()
+    torso = straight()
     heights = np.arange(0.0, 32.0, 2.0)  # a rib and the space to the next
     bone = np.stack([_wall(torso, z) == TISSUE_IDS["bone"] for z in heights]).sum(0)
     assert (bone > 0).sum() > 100  # all around the chest, at some height
@@ -71,7 +41,7 @@ def test_ribs_and_breastbone_are_bone_around_marrow():
 
 
 def test_breasts_are_fat_with_gland_at_the_front_only():
-    torso = _straight(breast=45.0, gland=0.8, breast_place=(80.0, 0.0))
+    torso = straight(breast=45.0, gland=0.8, breast_place=(80.0, 0.0))
     flat, breast = (_wall(replace(torso, breast=b), 0.0) for b in (0.0, 45.0))
     more = (breast != TISSUE_IDS["air"]) & (flat == TISSUE_IDS["air"])
     assert more.sum() * SPACING**2 > 2000  # mm^2
@@ -81,7 +51,7 @@ def test_breasts_are_fat_with_gland_at_the_front_only():
 
 def test_streaks_of_fat_between_the_muscles_follow_their_amount():
     shares = [
-        (_wall(_straight(streaks=s), 0.0) == TISSUE_IDS["muscle"]).sum()
+        (_wall(straight(streaks=s), 0.0) == TISSUE_IDS["muscle"]).sum()
         for s in (0.0, 1.0)
     ]
     assert shares[1] < shares[0]

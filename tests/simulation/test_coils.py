@@ -4,28 +4,14 @@ import numpy as np
 import pytest
 
 from cmrjax.simulation.coils import array_sensitivity
-from cmrjax.simulation.shapes import SlicePlane
+from tests.simulation.torso_slices import axial
 
 _BODY = (160.0, 105.0)
 
 
-def _axial(z=0.0, size=60, spacing=4.0):
-    """An axial plane through the body: columns to the left, rows to the back."""
-    half = spacing * (size // 2)
-    return SlicePlane(
-        origin=np.array([-half, -half, z]),
-        column_axis=np.array([1.0, 0.0, 0.0]),
-        row_axis=np.array([0.0, 1.0, 0.0]),
-        normal=np.array([0.0, 0.0, 1.0]),
-        shape=(size, size),
-        spacing=spacing,
-        offsets=(0.0,),
-    )
-
-
 def _sensitivity(**changes):
     settings = {"weights": (1.0, 0.0, 0.0), "loop_radius": 50.0, "uniform": 0.0}
-    return array_sensitivity([_axial()], body=_BODY, **settings | changes)[0]
+    return array_sensitivity([axial(size=60)], body=_BODY, **settings | changes)[0]
 
 
 def test_is_one_at_the_centre_and_falls_away_from_the_coils():
@@ -55,7 +41,7 @@ def test_uniform_part_flattens_and_planes_may_be_sampled_finely():
     assert np.ptp(_sensitivity(uniform=1.0)) < 1e-6
     assert np.ptp(_sensitivity(uniform=0.5)) < 0.6 * np.ptp(_sensitivity())
     fine = array_sensitivity(
-        [_axial(size=119, spacing=2.0)],
+        [axial(size=119, spacing=2.0)],
         body=_BODY,
         weights=(1.0, 0.5, 0.5),
         loop_radius=50.0,

@@ -50,7 +50,7 @@ def test_sub_slices_mix_in_proportion():
 
 
 def test_fat_and_water_cancel_only_when_shifted():
-    shifted = _table(fat_hertz=217.0)
+    shifted = _table(fat_hertz=-217.0)
     fat, liver = (abs(_mean([n], table=shifted)) for n in ("fat", "liver"))
     mixed = abs(_mean(["fat", "liver"], table=shifted))
     assert mixed == pytest.approx(abs(fat - liver) / 2, rel=0.1)

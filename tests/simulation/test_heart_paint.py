@@ -109,19 +109,22 @@ def test_heart_coordinates_are_distances_along_the_axes():
     np.testing.assert_allclose(found, local, atol=1e-3)
 
 
-def test_right_ventricle_is_wider_than_its_depth_over_the_septum_at_the_line():
+@pytest.mark.parametrize("width", [25.0, 45.0])
+def test_right_ventricle_is_as_wide_at_its_base_as_it_is_told(width):
     heart, _ = _hearts(
-        rv_angle=np.pi, rv_twist=0.0, rv_skew=0.0, rv_bend=0.0, rv_base=0.0
+        rv_angle=np.pi,
+        rv_twist=0.0,
+        rv_skew=0.0,
+        rv_bend=0.0,
+        rv_base=0.0,
+        rv_width=width,
     )
-    u = np.linspace(-120, 0, 481)
-    w = np.full_like(u, 0.25 * heart.length)  # where the left ventricle is widest
-    line = np.stack([u, np.zeros_like(u), w])[:, None, None].astype(np.float32)
-    inside = u[right_distance(heart, line)[0][0, 0] < 0]
-    part = 0.25 * heart.length / heart.rv_length
-    reach = heart.radius + heart.wall + heart.rv_width * np.sqrt(1 - part**1.7)
-    assert -inside.min() == pytest.approx(reach, abs=0.5)
-    chord = (heart.radius + heart.wall) * np.cos(heart.rv_half_angle)
-    assert -inside.max() == pytest.approx(chord, abs=0.5)
+    tissue = _painted(heart, np.array([0.5]))[0, SIZE // 2]
+    right = np.flatnonzero(tissue == TISSUE_IDS["rv_blood"])
+    assert (np.diff(right) == 1).all()
+    assert tissue[right[-1] + 1] == TISSUE_IDS["myocardium"]  # the septum
+    assert tissue[right[0] - 1] == TISSUE_IDS["rv_wall"]
+    assert right.size * SPACING == pytest.approx(width, abs=1.5 * SPACING)
 
 
 def test_blood_above_the_valve_lies_over_the_right_ventricle_and_not_in_it():

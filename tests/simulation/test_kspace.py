@@ -5,23 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cmrjax.simulation.kspace import Readout, fold_over, measure
-
-_PLAIN = Readout(
-    resolution=(1.0, 1.0),
-    taper=0.0,
-    motion=0.0,
-    sharpening=0.0,
-    noise=0.0,
-    channels=1,
-    ghost=0.0,
-    ghost_shift=0.5,
-    phase_axis=0,
-)
+from cmrjax.simulation.kspace import fold_over, measure
+from tests.simulation.plain_readout import PLAIN_READOUT
 
 
 def _measure(signal, *, seed=0, spacing=1.0, oversampling=1, **changes):
-    readout = dataclasses.replace(_PLAIN, **changes)
+    readout = dataclasses.replace(PLAIN_READOUT, **changes)
     return measure(
         np.asarray(signal, np.complex64),
         readout,

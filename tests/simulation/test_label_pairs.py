@@ -1,5 +1,6 @@
 """Imported pairs: what is kept, what is refused and how it is said."""
 
+import csv
 import re
 
 import nibabel as nib
@@ -137,9 +138,13 @@ def _frames(folder):
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (_shape, r"ES_label\.nii\.gz: has 10 x 8 x 2 voxels, its image .*10 x 8 x 3"),
+        (
+            _shape,
+            r"ES_label\.nii\.gz: has 10 x 8 x 2 \(x, y, slice\) voxels, its image"
+            r" .*10 x 8 x 3",
+        ),
         (_affine, r"ES_label\.nii\.gz: its affine is not that of ES_image.*resample"),
-        (_grid, r"ES_image\.nii\.gz: its grid \(2 x 8 x 10 voxels.*one grid"),
+        (_grid, r"ES_image\.nii\.gz: its grid \(10 x 8 x 2 .*one grid"),
         (_id, r"ES_label\.nii\.gz: slice 2 holds label id 44 \(1 pixels.*5 LV"),
         (_empty, r"ES_label\.nii\.gz: ES shows no LV, MYO, RV; correct the mapping"),
         (_nan, r"ES_image\.nii\.gz: holds NaN or infinite values; repair"),
@@ -162,3 +167,161 @@ def test_nothing_usable_is_refused(source, tmp_path):
     _id(source / "P1")
     with pytest.raises(ValueError, match="no pair could be imported, see the lines"):
         _import(source, tmp_path)
+
+
+def _everything(folder):
+    """Contents of all files below a folder, by path."""
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("out", ["source", "source/P1", "source/new", "."])
+def test_an_output_folder_that_overlaps_the_source_is_refused(source, tmp_path, out):
+    mapping = write_mapping(tmp_path)
+    before = _everything(tmp_path)
+    with pytest.raises(ValueError, match=r"overlap.*choose another folder with out"):
+        import_pairs(source, mapping, tmp_path / out)
+    assert _everything(tmp_path) == before
+
+
+def test_an_output_folder_that_overlaps_the_tables_files_is_refused(source, tmp_path):
+    table = tmp_path / "tables" / "pairs.csv"
+    table.parent.mkdir()
+    paths = [f"../source/P1/ED_{name}.nii.gz" for name in ("image", "label")]
+    table.write_text(f"subject,phase,image,label\nP1,ED,{','.join(paths)}\n")
+    mapping = write_mapping(tmp_path)
+    for out in ("tables", "tables/new", "source", "source/P1"):
+        with pytest.raises(ValueError, match="overlap"):
+            import_pairs(table, mapping, tmp_path / out)
+    assert import_pairs(table, mapping, tmp_path / "out").imported == 1
+
+
+def test_a_folder_of_something_else_is_refused(source, tmp_path):
+    out = tmp_path / "out"
+    write_pair(out / "P1", "ED", make_labels(4))
+    (out / "split.csv").write_text("mine")
+    before = _everything(out)
+    with pytest.raises(ValueError, match=r"no simulation\.json, so it was made by"):
+        _import(source, tmp_path)
+    assert _everything(out) == before
+
+
+def _splits(tmp_path):
+    rows = (tmp_path / "out" / "split.csv").read_text().splitlines()[1:]
+    return {row.split(",")[0]: row.split(",")[-1] for row in rows}
+
+
+def test_new_subjects_move_no_other_to_another_split(tmp_path):
+    names = [f"P{i:02d}" for i in range(12)]
+    folder = tmp_path / "source"
+    for name in names[6:]:
+        write_pair(folder / name, "ED", make_labels(4))
+    _import(folder, tmp_path)
+    first = _splits(tmp_path)
+    assert set(first) == set(names[6:])
+    for name in names[:6]:
+        write_pair(folder / name, "ED", make_labels(4))
+    _import(folder, tmp_path)
+    later = _splits(tmp_path)
+    assert set(later) == set(names)
+    assert {name: later[name] for name in first} == first
+    assert len(set(later.values())) > 1
+
+
+def test_a_split_that_was_changed_by_hand_stays(source, tmp_path):
+    _import(source, tmp_path)
+    path = tmp_path / "out" / "split.csv"
+    path.write_text("External code,Vendor,Centre,split\nP1,S,1,test\nP7,S,1,train\n")
+    write_pair(source / "P2", "ED", make_labels(4))
+    _import(source, tmp_path)
+    splits = _splits(tmp_path)
+    assert (splits["P1"], splits["P7"]) == ("test", "train")
+    assert "P2" in splits
+
+
+def test_leaving_a_bad_file_out_continues(source, tmp_path):
+    write_pair(source / "P2", "ED", make_labels(4))
+    _empty(source / "P1")
+    assert len(_import(source, tmp_path).problems) == 1
+    for file in (source / "P1").iterdir():
+        file.unlink()
+    summary = _import(source, tmp_path)
+    assert (summary.kept, summary.problems) == (1, ())
+
+
+def test_a_mapping_that_fitted_nothing_can_be_corrected(source, tmp_path):
+    with pytest.raises(ValueError, match="no pair could be imported"):
+        _import(source, tmp_path, labels={"0": "background"})
+    assert _import(source, tmp_path).imported == 1
+
+
+def test_a_cine_goes_with_labels_of_single_phases(tmp_path):
+    folder = tmp_path / "source"
+    cine = np.stack([np.full((3, 8, 10), float(i), np.float32) for i in range(10)])
+    write_volume(folder / "A.nii.gz", cine, AFFINE)
+    for phase, lv in (("ED", 7), ("ES", 3)):
+        write_volume(folder / f"A_{phase}_gt.nii.gz", make_labels(lv), AFFINE)
+    patterns = {
+        "image_pattern": "{subject}.nii.gz",
+        "label_pattern": "{subject}_{phase}_gt.nii.gz",
+        "frames": {"ED": 0, "ES": 9},
+    }
+    assert _import(folder, tmp_path, **patterns).imported == 1
+    image, label = (
+        np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "A" / name).dataobj)
+        for name in ("A_sa.nii.gz", "A_sa_gt.nii.gz")
+    )
+    assert [float(image[..., i].mean()) for i in (0, 1)] == [0.0, 9.0]
+    assert (label == 1).sum(axis=(0, 1, 2)).tolist() == [7, 3]
+
+
+def test_images_of_single_phases_go_with_labels_in_one_file(tmp_path):
+    folder = tmp_path / "source"
+    for phase, value in (("ED", 1.0), ("ES", 2.0)):
+        image = np.full((3, 8, 10), value, np.float32)
+        write_volume(folder / f"A_{phase}.nii.gz", image, AFFINE)
+    labels = np.stack([make_labels(n) for n in (6, 5, 1)])
+    write_volume(folder / "A_gt.nii.gz", labels, AFFINE)
+    patterns = {
+        "image_pattern": "{subject}_{phase}.nii.gz",
+        "label_pattern": "{subject}_gt.nii.gz",
+        "frames": {"ED": 0, "ES": 2},
+    }
+    summary = _import(folder, tmp_path, **patterns)
+    assert (summary.imported, summary.problems) == (1, ())
+    image, label = (
+        np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "A" / name).dataobj)
+        for name in ("A_sa.nii.gz", "A_sa_gt.nii.gz")
+    )
+    assert [float(image[..., i].mean()) for i in (0, 1)] == [1.0, 2.0]
+    assert (label == 1).sum(axis=(0, 1, 2)).tolist() == [6, 1]
+
+
+def test_labels_of_one_phase_are_not_used_for_both(tmp_path):
+    folder = tmp_path / "source"
+    cine = np.zeros((10, 3, 8, 10), np.float32)
+    write_volume(folder / "A.nii.gz", cine, AFFINE)
+    write_volume(folder / "A_gt.nii.gz", make_labels(7), AFFINE)
+    patterns = {
+        "image_pattern": "{subject}.nii.gz",
+        "label_pattern": "{subject}_gt.nii.gz",
+        "frames": {"ED": 0, "ES": 9},
+    }
+    with pytest.raises(ValueError, match="no pair could be imported"):
+        _import(folder, tmp_path, **patterns)
+    lines = []
+    with pytest.raises(ValueError, match="no pair"):
+        import_pairs(
+            folder, tmp_path / "mapping.json", tmp_path / "o2", say=lines.append
+        )
+    assert "A_gt.nii.gz: its frame 0 would be both ED and ES; give" in lines[0]
+
+
+def test_names_with_commas_are_quoted(source, tmp_path):
+    _import(source, tmp_path, vendor_name='Siemens, "Aera"')
+    with open(tmp_path / "out" / "dataset_information.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["VendorName"], row["Vendor"], row["ED"]) == (
+        'Siemens, "Aera"',
+        "S",
+        "0",
+    )

@@ -7,7 +7,11 @@ import pytest
 
 from cmrjax.simulation.morphing import MorphedPoints
 from cmrjax.simulation.phantom import prepare_phantom
-from cmrjax.simulation.phantom_anatomy import HEART_AXES, sample_phantom_anatomy
+from cmrjax.simulation.phantom_anatomy import (
+    HEART_AXES,
+    HEART_PLACE,
+    sample_phantom_anatomy,
+)
 from cmrjax.simulation.phantom_paint import look_up, paint_phantom
 from cmrjax.simulation.tissues import TISSUE_IDS, tissue_to_class
 from tests.simulation.drawn_phantom import SPACING, drawn_tissue
@@ -53,6 +57,27 @@ def test_axes_are_those_of_a_short_axis_view(drawn):
     assert 0 < sum(normals) < len(normals)  # either order of the slices
     sizes = {a.geometry.slice_distance for a in drawn}
     assert sizes <= {6.0, 7.0, 8.0, 9.0, 10.0}
+
+
+@pytest.mark.parametrize("slice_distance", [4.0, None])
+def test_stack_reaches_the_tip_of_any_heart(pair, slice_distance):
+    for seed in _SEEDS:
+        anatomy = sample_phantom_anatomy(
+            np.random.default_rng(seed),
+            pair,
+            image_size=64,
+            spacing=4.0,
+            slice_distance=slice_distance,
+        )
+        geometry, heart = anatomy.geometry, pair[0].heart
+        size = (heart.apex - heart.base) * anatomy.targets[0].length * anatomy.scale[0]
+        middle = 4.0 * 32 * (geometry.axes[0] + geometry.axes[1])
+        ends = np.array((0, geometry.num_slices - 1)) * geometry.slice_distance
+        places = geometry.origin + middle + ends[:, None] * geometry.axes[2]
+        normal = geometry.axes[2] * np.sign(geometry.axes[2] @ HEART_AXES[2])
+        first, last = sorted((places - HEART_PLACE) @ normal)
+        assert first < -size / 2
+        assert last >= size / 2 - 1e-6
 
 
 def test_draws_do_not_depend_on_the_sampling(pair, drawn):
@@ -152,4 +177,7 @@ def test_ventricles_end_where_the_phantom_does():
     for z, expected in ((2.0, True), (-4.0, False), (29.0, True), (40.0, False)):
         found = look_up(cut, _along(pair, x, z=z), skin_fat=0.0, lean=0.0)
         assert np.isin(found, ventricle).any() == expected, z
-    assert (found != TISSUE_IDS["vessel"]).all()
+    vessels = [TISSUE_IDS[name] for name in ("vessel", "venous_vessel")]
+    assert not np.isin(found, vessels).any()
+    above = look_up(cut, _along(pair, x - 40, z=-4.0), skin_fat=0.0, lean=0.0)
+    assert (above == vessels[1]).any()  # over the right ventricle: the right atrium

@@ -1,5 +1,7 @@
 """Which frames of a phantom are used."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,36 @@ def test_frames_that_cut_the_tip_are_left_out_while_others_remain():
 def test_breathing_states_are_spread():
     facts = _facts([(52, 100 * i, 0) for i in range(10)])
     assert choose_pairs(facts)[0] == ((1, 1), (4, 4), (7, 7), (10, 10))
+
+
+def test_beating_phantoms_breathe_too():
+    """Good matches, from exhaled to inhaled; the best four all lie in one state."""
+    near = [(120, 500 + i, 0) for i in range(4)] + [(50, 500 + i, 0) for i in range(4)]
+    far = [(120, 700, 0), (50, 703, 0), (120, 1100, 0), (50, 1102, 0)]
+    poor = [(120, 900, 0)]  # in no state of an end-systole
+    pairs, beats = choose_pairs(_facts([*near, *far, *poor]))
+    assert beats
+    assert pairs[0] == (1, 5)
+    assert pairs[-1] == (11, 12)
+    assert (9, 10) in pairs
+    assert len(pairs) == 4
+    assert all(diastole != 13 for diastole, _ in pairs)
+
+
+def test_the_best_match_is_used_even_if_it_is_poor():
+    assert choose_pairs(_facts([(120, 500, 0), (50, 900, 0)])) == (((1, 2),), True)
+
+
+def test_changed_files_are_read_anew(tmp_path):
+    path = write_xcat(tmp_path / "xcat", {1: drawn_tissue(20.0)})
+    before = open_source(path)
+    assert open_source(str(path)) is before
+    small = before.load(0)[0].heart.endo.max()
+    shutil.rmtree(path)
+    write_xcat(path, {1: drawn_tissue(26.0)})
+    after = open_source(path)
+    assert after.sha256 != before.sha256
+    assert after.load(0)[0].heart.endo.max() > small + 3
 
 
 def test_frames_of_a_beating_and_breathing_phantom(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cmrjax.files import read_json
+from cmrjax.simulation import population_folder
 from cmrjax.simulation.population import simulate_population
 from cmrjax.simulation.population_folder import write_subject
 from cmrjax.simulation.subject import simulate_subject
@@ -88,7 +89,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(nib, "save", fail)
+    monkeypatch.setattr(population_folder, "write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         write_subject(
             tmp_path,
@@ -130,6 +131,37 @@ def test_a_phantom_makes_a_population_that_is_kept_apart(tmp_path):
     (path / "scan_log").write_text("another phantom")
     with pytest.raises(ValueError, match=r"source_sha256 \w+ there, \w+ asked"):
         simulate_population(out, 2, 7, **small)
+
+
+def test_a_folder_of_data_is_not_written_into(tmp_path):
+    (tmp_path / "P1").mkdir()
+    tables = ("dataset_information.csv", "split.csv")
+    for name in tables:
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=r"holds P1 and no simulation\.json.*empty"):
+        simulate_population(tmp_path, 1, 7, **_SMALL)
+    assert [(tmp_path / name).read_text() for name in tables] == ["mine", "mine"]
+    assert not (tmp_path / "SIM0000").exists()
+
+
+def test_the_phantoms_folder_is_not_written_into(tmp_path):
+    path = write_xcat(tmp_path / "xcat", {1: drawn_tissue()})
+    before = sorted(path.rglob("*"))
+    with pytest.raises(ValueError, match="overlap"):
+        simulate_population(path / "out", 1, 7, **_SMALL, anatomy="xcat", source=path)
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_style_is_that_of_all_subjects_and_a_setting(tmp_path):
+    assert simulate_population(tmp_path, 2, 7, style="C", **_SMALL) == 2
+    for code in ("SIM0000", "SIM0001"):
+        metadata = read_json(tmp_path / code / f"{code}.json")
+        assert metadata["acquisition"]["style"] == "C"
+    with pytest.raises(ValueError, match="style C there, None asked"):
+        simulate_population(tmp_path, 2, 7, **_SMALL)
+    with pytest.raises(ValueError, match="no vendor style 'X'; there are A, B"):
+        simulate_population(tmp_path / "x", 2, 7, style="X", **_SMALL)
+    assert not (tmp_path / "x").exists()
 
 
 def test_anatomy_and_source_go_together(tmp_path):

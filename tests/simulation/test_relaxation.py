@@ -24,6 +24,9 @@ def test_contrast_is_that_of_cine_in_every_draw():
         signal = _signals(values)
         assert signal["lv_blood"] > 1.3 * signal["myocardium"]
         assert signal["lv_blood"] >= signal["rv_blood"] * 0.99
+        assert signal["vessel"] >= signal["venous_vessel"] * 0.99
+        # No cue at the valve: right atrium and right ventricle hold the same blood.
+        assert signal["venous_vessel"] == pytest.approx(signal["rv_blood"], rel=1e-9)
         assert signal["fat"] > 1.05 * signal["muscle"]
         assert signal["lv_blood"] > signal["liver"] > 1.5 * signal["lung"]
         assert signal["air"] == 0

@@ -38,9 +38,10 @@ def test_flow_changes_blood_only_and_streaks_are_dark():
     assert bright[:, 48:].std() == pytest.approx(0.1, rel=0.5)
 
 
-def test_streaks_are_denser_near_the_great_vessels():
+@pytest.mark.parametrize("name", ["vessel", "venous_vessel"])
+def test_streaks_are_denser_near_the_great_vessels(name):
     tissue = _filled("lv_blood")
-    tissue[:, :, :20] = TISSUE_IDS["vessel"]
+    tissue[:, :, :20] = TISSUE_IDS[name]
     near, far = [], []
     for seed in range(8):
         gain = blood_flow(

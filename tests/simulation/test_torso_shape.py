@@ -1,29 +1,14 @@
 """The shape of the torso: its draws and the layers of its wall."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from cmrjax.simulation.torso_shape import (
-    TorsoParameters,
     diaphragm_height,
     sample_torso,
     wall_layers,
 )
-
-
-def _straight(seed: int = 0, **changes) -> TorsoParameters:
-    """A torso that is not bent, without breasts and arms, the same at any height."""
-    torso = sample_torso(np.random.default_rng(seed))
-    plain = {
-        "wave_amplitudes": np.zeros_like(torso.wave_amplitudes),
-        "breast": 0.0,
-        "arm_gap": -1.0,
-        "taper": 0.0,
-        "slope": 0.0,
-    }
-    return replace(torso, **(plain | changes))
+from tests.simulation.torso_slices import straight
 
 
 def test_draws_are_reproducible_and_within_their_bounds():
@@ -43,7 +28,7 @@ def test_draws_are_reproducible_and_within_their_bounds():
 
 
 def test_depths_in_the_wall_begin_at_the_skin_and_differ_by_its_layers():
-    torso = _straight(squareness=2.0, pectoral=0.0)
+    torso = straight(squareness=2.0, pectoral=0.0)
     for point in ((torso.half_width, 0.0, 5.0), (0.0, torso.half_depth, 5.0)):
         outside = np.array(point)
         skin, under, inner = wall_layers(torso, outside)
@@ -55,7 +40,7 @@ def test_depths_in_the_wall_begin_at_the_skin_and_differ_by_its_layers():
 
 
 def test_chest_is_narrower_and_flatter_higher_up():
-    torso = _straight(taper=0.2, slope=0.3)
+    torso = straight(taper=0.2, slope=0.3)
     for point in ((torso.half_width, 0.0), (0.0, -torso.half_depth)):
         low, high = (wall_layers(torso, np.array([*point, z]))[0] for z in (0.0, 90.0))
         assert low == pytest.approx(0.0, abs=1e-3)
@@ -63,7 +48,7 @@ def test_chest_is_narrower_and_flatter_higher_up():
 
 
 def test_diaphragm_has_two_domes_and_is_lower_at_the_back():
-    torso = _straight(right_dome=10.0, left_dome=0.0)
+    torso = straight(right_dome=10.0, left_dome=0.0)
 
     def height_of(x, y):
         return -diaphragm_height(torso, np.array([x, y, 0.0]))

@@ -39,3 +39,12 @@ def test_ranges_are_ordered_and_clinical(style):
     assert style.channels[0] >= 1
     assert -1 <= style.sharpening[0]
     assert 0 <= style.high_field <= 1
+
+
+def test_wide_covers_the_ranges_of_all_others():
+    wide = STYLES["wide"]
+    for style in STYLES.values():
+        for field in dataclasses.fields(style):
+            if isinstance(value := getattr(style, field.name), tuple):
+                low, high = getattr(wide, field.name)
+                assert low <= value[0] <= value[1] <= high, (style.name, field.name)

@@ -66,6 +66,16 @@ def test_organs_of_one_class_keep_their_own_contrast():
     }
 
 
+def test_blood_on_its_way_to_the_lung_is_venous():
+    venous = "bldplRA myoRA vena_cava superior_vena_cava pulm_art vein coronary_vein"
+    oxygenated = "bldplLA myoLA aorta pulmonary_vein art coronary_art cor_artery"
+    for name, organs in (("venous_vessel", venous), ("vessel", oxygenated)):
+        found = tissue_names_of_organs(
+            {i: (o,) for i, o in enumerate(organs.split(), 1)}
+        )
+        assert set(found.values()) == {name}
+
+
 def test_a_shared_id_has_the_tissue_of_its_first_organ():
     assert tissue_names_of_organs({2: ("spleen", "liver")}) == {2: "spleen"}
     with pytest.raises(ValueError, match=r"share an id: 2 \(spleen, lung\)"):
