@@ -86,9 +86,7 @@ def test_what_was_cut_off_is_made_again(workdir):
 
 def test_a_prepared_folder_that_lacks_subjects_is_refused(workdir):
     more = dataclasses.replace(SIZE, subjects=4)
-    with pytest.raises(
-        ValueError, match="holds 3 of 4 subjects, 0 problems"
-    ):
+    with pytest.raises(ValueError, match="holds 3 of 4 subjects, 0 problems"):
         demo._check_size(workdir / "labelled", more)
     larger = dataclasses.replace(SIZE, image_size=64)
     with pytest.raises(ValueError, match=r"slices of \(32, 32\) at .* use a new"):
