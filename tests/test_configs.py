@@ -60,7 +60,6 @@ def test_segmentation_configuration_is_a_variation_of_its_base(name):
     assert _leaves(config).keys() == _leaves(defaults).keys()
     assert len(_leaves(config)) <= 60
     assert config.is_locked
-    assert tuple(config.data.train_splits) == ("train",)
     assert "train" not in config.data.validation_splits
 
 
