@@ -36,6 +36,8 @@ from experiments.segmentation_validation import LOSS, SegmentationValidation
 from experiments.training_command import Training, run_command, train
 
 BLOOD = ("LV", "RV", "other_blood")  # one fluid: its signals change mostly together
+DARK = ("lung",)  # on every scanner
+MIXED = ("abdomen",)  # many organs with signals of their own
 
 
 def run(config: Config, workdir: str | Path) -> LoopResult:
@@ -107,6 +109,11 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
             f"{architecture.size_multiple}: set config.data.image_size, or prepare "
             "with another --image-size"
         )
+
+    def ids_of(names: tuple[str, ...]) -> tuple[int, ...]:
+        known = [name for name in names if name in data.schema.class_names]
+        return tuple(map(data.schema.id_of, known))
+
     optimizer = config.optimizer
     step = SegmentationStep(
         network=Unet(architecture),
@@ -114,11 +121,9 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
         objective=SegmentationObjective(**config.loss.to_dict()),
         augmentation=Augmentation(
             **config.augmentation.to_dict(),
-            blood_ids=tuple(
-                data.schema.id_of(name)
-                for name in BLOOD
-                if name in data.schema.class_names
-            ),
+            blood_ids=ids_of(BLOOD),
+            dark_ids=ids_of(DARK),
+            mixed_ids=ids_of(MIXED),
             size=data.image_size,
         ),
     )

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from cmrjax.training.warp import smooth_noise, warp
 
+_PATCHES = 3  # overlapping kinds of content that are drawn for a mixed class
 PADDING = -1.0  # of a z-scored image outside of the field of view, about as dark as air
 
 
@@ -33,6 +34,10 @@ class Augmentation:
         and are z-scored anew, each by its own pixels (its volume is not at hand), with
         a jitter that covers the difference.
       blood_ids: classes of one fluid, whose signals change mostly together.
+      dark_ids: classes that are dark on every scanner (lung: little water, fast
+        dephasing): their signal changes little.
+      mixed_ids: classes of several organs (abdomen): besides the class's own change,
+        patches of it get other signals, from gas to bright content.
       size: rows and columns of the result, pixels; 0: those of the examples. Larger
         examples let what is shrunk or turned stay filled.
 
@@ -48,6 +53,8 @@ class Augmentation:
     elastic: float = 0.0
     intensity: float = 0.0
     blood_ids: tuple[int, ...] = ()
+    dark_ids: tuple[int, ...] = ()
+    mixed_ids: tuple[int, ...] = ()
     size: int = 0
 
     def __post_init__(self) -> None:
@@ -145,11 +152,15 @@ def _repaint(
     num_classes: int,
 ) -> jax.Array:
     """Gives the classes new signals, then shading, blur, noise and another scale."""
-    keys, (h, w) = jax.random.split(key, 7), labels.shape
-    blood = jnp.zeros(num_classes, bool)
-    if settings.blood_ids:
-        blood = blood.at[jnp.array(settings.blood_ids)].set(True)
-    repainted = _new_signals(keys[0], image, labels, valid, blood)
+    keys, (h, w) = jax.random.split(key, 8), labels.shape
+    blood, dark, mixed = (
+        jnp.isin(jnp.arange(num_classes), jnp.array(ids, jnp.int32))
+        for ids in (settings.blood_ids, (0, *settings.dark_ids), settings.mixed_ids)
+    )
+    repainted = _new_signals(keys[0], image, labels, valid, blood, dark)
+    if settings.mixed_ids:
+        members = _average_3x3(mixed[labels].astype(jnp.float32)[..., None])[..., 0]
+        repainted += members * _patches(keys[7], (h, w))
     chosen = jax.random.bernoulli(keys[1], settings.intensity)
     image = jnp.where(chosen, repainted, image)
     image = _blur(keys[2], image)
@@ -170,11 +181,13 @@ def _new_signals(
     labels: jax.Array,
     valid: jax.Array,
     blood: jax.Array,
+    dark: jax.Array,
 ) -> jax.Array:
     """Moves each class's mean by a random amount and stretches its texture.
 
     `blood` [k] bool tells the classes that are one fluid: most of their change is
-    common. Padding (`valid` False) does not count to the mean of its class.
+    common. `dark` [k] bool tells those that stay about as dark as they are. Padding
+    (`valid` False) does not count to the mean of its class.
 
     The amount itself is drawn, so that anything from the simulator's contrast to a
     wholly random one is seen.
@@ -189,13 +202,22 @@ def _new_signals(
     shifts = strength * jax.random.normal(mean_key, (num_classes,))
     shared = strength * _normal(both_key)
     shifts = jnp.where(blood, 0.3 * shifts + shared, shifts)
-    shifts = shifts.at[0].set(0.2 * shifts[0])  # air stays about as dark as it is
+    shifts = jnp.where(dark, 0.2 * shifts, shifts)
     gains = jnp.exp(0.5 * strength * jax.random.normal(gain_key, (num_classes,)))
     # Mixed pixels lie along borders: memberships are smoothed, or each border would
     # get an outline of the old signals.
     mixed = _average_3x3(members)
     to_mean, shift, gain = (mixed @ v for v in (means, shifts, gains))
     return to_mean + shift + gain * (image - to_mean)
+
+
+def _patches(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Draws other signals for some organs of a mixed class; [h, w], mostly 0."""
+    field_key, level_key, signal_key = jax.random.split(key, 3)
+    fields = smooth_noise(field_key, _PATCHES, shape, 6)
+    levels = _between(level_key, 0.3, 1.5, (_PATCHES, 1, 1))
+    signals = jax.random.normal(signal_key, (_PATCHES, 1, 1))
+    return (signals * jax.nn.sigmoid((fields - levels) / 0.06)).sum(axis=0)
 
 
 def _average_3x3(x: jax.Array) -> jax.Array:

@@ -290,12 +290,13 @@ def test_half_of_the_examples_get_new_signals():
     assert 0.12 < np.mean(contrast > 0.5) < 0.36
 
 
+AIR = jnp.arange(K) == 0
 BLOOD = jnp.isin(jnp.arange(K), jnp.array([1, 3]))
 
 
 def test_blood_changes_together_and_other_classes_each_for_itself():
     signals = jax.jit(
-        jax.vmap(lambda k, x, y, v: augmentation._new_signals(k, x, y, v, BLOOD))
+        jax.vmap(lambda k, x, y, v: augmentation._new_signals(k, x, y, v, BLOOD, AIR))
     )
     batch = stripes([1, 2, 6, 3])
     image = signals(
@@ -314,6 +315,41 @@ def test_blood_changes_together_and_other_classes_each_for_itself():
     np.testing.assert_allclose(np.ptp(image[:, :, 5:8], axis=(1, 2)), 0, atol=1e-5)
     # Air stays about as dark as it is.
     assert np.asarray(image[:, :, :3]).std() < 0.3 * means[:, 1].std()
+
+
+def test_dark_classes_keep_about_their_signal_and_others_do_not():
+    signals = jax.jit(
+        jax.vmap(
+            lambda k, x, y, v: augmentation._new_signals(
+                k, x, y, v, BLOOD, jnp.isin(jnp.arange(K), jnp.array([0, 4]))
+            )
+        )
+    )
+    batch = stripes([4, 2, 6, 3])
+    image = signals(
+        jax.random.split(jax.random.key(0), COUNT),
+        batch["image"][..., 0],
+        batch["label_map"],
+        np.ones((COUNT, H, W), bool),
+    )
+    deviation = stripe_means(np.asarray(image)[..., None]).std(axis=0)
+    assert 0.01 < deviation[0] < 0.3 * deviation[1:].min()
+
+
+def test_a_mixed_class_gets_patches_and_no_other_class():
+    batch = stripes([7, 2, 7, 3])
+    plain = Augmentation(0, 1, 1, 0, False, intensity=1.0)
+    mixed = dataclasses.replace(plain, mixed_ids=(7,))
+    image = run(mixed, batch)["image"][..., 0]
+    without = run(plain, batch)["image"][..., 0]
+
+    def spread(images):
+        """Deviation within each stripe, mean over the examples."""
+        columns = np.asarray(images)[:, :, 4:].reshape(COUNT, H, 4, -1)[..., 1:-1]
+        return columns.std(axis=(1, 3)).mean(axis=0)
+
+    assert (spread(image)[[0, 2]] > 1.5 * spread(without)[[0, 2]]).all()
+    np.testing.assert_allclose(spread(image)[[1, 3]], spread(without)[[1, 3]], rtol=0.5)
 
 
 def test_painted_images_stay_near_z_scores():
