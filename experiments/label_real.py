@@ -49,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="whose heart: that of the label files, or (none) the network's own; then"
         " no label files are needed (default labels)",
     )
+    add(
+        "--keep-pieces",
+        action="store_true",
+        help="keep the network's tissues as they are: specks, and islands of lung in"
+        " the abdomen, which are otherwise given to a tissue around them",
+    )
     add("--groups", default="", metavar="A1,B2", help="these only (default: all)")
     add("--subjects", default="", metavar="CODES", help="these only (default: all)")
     return parser
@@ -101,7 +107,13 @@ def open_labelling(
         for text in (options.groups, options.subjects)
     )
     plan = choose_subjects(plan, groups, subjects)
-    labelling = LabellingRun(plan, recipe, load_model(options.model), options.expert)
+    labelling = LabellingRun(
+        plan,
+        recipe,
+        load_model(options.model),
+        options.expert,
+        tidy=not options.keep_pieces,
+    )
     return labelling, plan, recipe
 
 

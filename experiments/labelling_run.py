@@ -19,7 +19,7 @@ from cmrjax.segmentation.labelling import (
     label_subject,
 )
 
-VERSION = 1  # another one may give other labels: it does not continue a stopped run
+VERSION = 2  # another one may give other labels: it does not continue a stopped run
 
 
 def choose_subjects(
@@ -66,7 +66,13 @@ class LabellingRun:
     """
 
     def __init__(
-        self, plan: preconvert.Plan, recipe: Recipe, model: TissueModel, expert: str
+        self,
+        plan: preconvert.Plan,
+        recipe: Recipe,
+        model: TissueModel,
+        expert: str,
+        *,
+        tidy: bool = True,
     ):
         """Opens the work folder.
 
@@ -75,6 +81,7 @@ class LabellingRun:
             recipe: How; its schema is the model's.
             model: The network.
             expert: One of ``EXPERT_CHOICES``.
+            tidy: Whether pieces that cannot be right are given away.
 
         Raises:
             ValueError: If the network has other classes, or the work folder was begun
@@ -87,10 +94,12 @@ class LabellingRun:
                 " network"
             )
         self._plan, self._model, self._expert = plan, model, expert == "labels"
+        self._tidy = tidy
         self.settings: dict[str, Any] = {
             "labelling_version": VERSION,
             "model_fingerprint": model.fingerprint,
             "expert": expert,
+            "tidy": tidy,
             "min_heart_area_mm2": MIN_HEART_AREA,
         }
         decisive = {
@@ -117,6 +126,7 @@ class LabellingRun:
             recipe,
             self._model,
             expert=self._expert,
+            tidy=self._tidy,
             labels_expected=labels_expected,
         )
         self.store.save(record, labelled, montage_files(labelled, recipe.schema))

@@ -17,6 +17,7 @@ from cmrjax.segmentation.expert import (
     probabilities_to_native,
     with_expert_heart,
 )
+from cmrjax.segmentation.tidy import tidy_tissues
 
 EXPERT_CHOICES = ("labels", "none")
 MIN_HEART_AREA = 50.0
@@ -88,7 +89,7 @@ class LabelledSubject:
 
 
 def label_phase(
-    native: NativePhase, schema: LabelSchema, model: TissueModel
+    native: NativePhase, schema: LabelSchema, model: TissueModel, *, tidy: bool = True
 ) -> LabelledPhase:
     """Labels one phase.
 
@@ -100,6 +101,8 @@ def label_phase(
         native: The phase.
         schema: Schema of the labels and of the model.
         model: The network.
+        tidy: Whether pieces that cannot be right are given away in what is kept, see
+            ``tidy``; ``own`` is always as the network gave it.
 
     Raises:
         ValueError: If the model's answer is not what it has to be; names the file.
@@ -120,15 +123,31 @@ def label_phase(
         labels = with_expert_heart(probabilities, expert, schema)
         background_outside(labels, grid.valid_box)
         kept = np.isin(expert, schema.heart_ids).any(axis=(1, 2))
+    if tidy:
+        image = grid.image_to_model(np.asarray(native.volume, np.float32))
+        r0, r1, c0, c1 = grid.valid_box
+        box = (kept, slice(r0, r1), slice(c0, c1))
+        labels[box] = tidy_tissues(
+            labels[box], probabilities[box], image[box], schema, spacing=grid.spacing
+        )
     labels[~kept] = 0
     on_native = np.zeros(native.volume.shape, np.uint8)
     if kept.any():
         near = probabilities_to_native(predicted[kept], full)
-        on_native[kept] = (
+        answer = (
             likeliest(near)
             if native.labels is None
             else with_expert_heart(near, native.labels[kept], schema)
         )
+        if tidy:
+            answer = tidy_tissues(
+                answer,
+                near,
+                native.volume[kept],
+                schema,
+                spacing=grid.native_spacing,
+            )
+        on_native[kept] = answer
     return LabelledPhase(labels, own, expert, on_native)
 
 
@@ -138,6 +157,7 @@ def label_subject(
     model: TissueModel,
     *,
     expert: bool,
+    tidy: bool = True,
     labels_expected: bool = True,
 ) -> LabelledSubject:
     """Reads a subject's files and labels its phases.
@@ -147,6 +167,7 @@ def label_subject(
         recipe: How volumes are prepared; its schema is the model's.
         model: The network.
         expert: Whether the heart is the expert's; if not, no label file is read.
+        tidy: See ``label_phase``.
         labels_expected: See ``prepare_subject``.
 
     Returns:
@@ -156,7 +177,7 @@ def label_subject(
     sources: list[NativePhase] = []
 
     def labeller(native: NativePhase) -> np.ndarray:
-        phases[native.phase] = label_phase(native, recipe.schema, model)
+        phases[native.phase] = label_phase(native, recipe.schema, model, tidy=tidy)
         sources.append(native)
         return phases[native.phase].labels
 

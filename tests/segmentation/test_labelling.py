@@ -35,8 +35,12 @@ def _expected():
     return result
 
 
+def _as_predicted(record, recipe, *, expert):
+    return label_subject(record, recipe, FakeSegmenter(), expert=expert, tidy=False)
+
+
 def test_the_experts_heart_and_the_networks_tissues(tmp_path):
-    labelled = label_subject(_record(tmp_path), RECIPE, FakeSegmenter(), expert=True)
+    labelled = _as_predicted(_record(tmp_path), RECIPE, expert=True)
     assert not labelled.prepared.problems
     ed, es = labelled.prepared.volumes
     assert ed.slices == es.slices == (1, 2, 3)
@@ -60,11 +64,28 @@ def test_the_experts_heart_and_the_networks_tissues(tmp_path):
     assert {r["group"] for r in labelled.rows} == {"A1"}
 
 
+def test_pieces_are_tidied_on_both_grids_and_the_networks_own_labels_stay(tmp_path):
+    """The fake's tissues are stripes, many of them too small to be one."""
+    record = _record(tmp_path)
+    tidied = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
+    plain = _as_predicted(record, RECIPE, expert=True)
+    assert tidied.native is not None
+    assert plain.native is not None
+    for phase, kept in plain.phases.items():
+        np.testing.assert_array_equal(tidied.phases[phase].own, kept.own)
+        for name in ("labels", "native"):
+            found, before = (getattr(p, name) for p in (tidied.phases[phase], kept))
+            heart = np.isin(before, MULTI_TISSUE.heart_ids)
+            np.testing.assert_array_equal(found[heart], before[heart])
+            assert not np.array_equal(found, before)
+            assert np.array_equal(found.any(axis=(1, 2)), before.any(axis=(1, 2)))
+
+
 def test_without_an_expert_no_label_file_is_needed(tmp_path):
     record = _record(tmp_path)
     assert record.label_path is not None
     record.label_path.write_bytes(b"not even a file")
-    labelled = label_subject(record, RECIPE, FakeSegmenter(), expert=False)
+    labelled = _as_predicted(record, RECIPE, expert=False)
     assert not labelled.prepared.problems
     volume = labelled.prepared.volumes[0]
     assert volume.slices == (0, 1, 2)  # where the network sees the heart
@@ -109,7 +130,7 @@ def test_a_network_that_sees_no_heart_is_one_line_per_phase(tmp_path):
 def test_the_field_of_view_beyond_the_crop_is_labelled_too(tmp_path):
     """The NIfTI labels cover the whole image, the arrays its centre."""
     recipe = Recipe(schema=MULTI_TISSUE, image_size=(16, 18))
-    labelled = label_subject(_record(tmp_path), recipe, FakeSegmenter(), expert=True)
+    labelled = _as_predicted(_record(tmp_path), recipe, expert=True)
     assert labelled.native is not None
     np.testing.assert_array_equal(labelled.native[0], _expected())
     volume = labelled.prepared.volumes[0]
