@@ -7,6 +7,7 @@ Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
 """
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import optax
 
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.models.unet import Unet, UnetArchitecture
+from cmrjax.segmentation.params import SegmenterParams, load_segmenter
 from cmrjax.training.augmentation import Augmentation
 from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
@@ -34,6 +36,8 @@ from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
 from experiments.training_command import Training, run_command, train
+
+logger = logging.getLogger(__name__)
 
 BLOOD = ("LV", "RV", "other_blood")  # one fluid: its signals change mostly together
 DARK = ("lung",)  # on every scanner
@@ -58,6 +62,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     enable_compilation_cache()
     data = open_segmentation_data(config)
     trainer = make_trainer(config, data)
+    is_new = latest_checkpoint(workdir / CHECKPOINTS) is None
+    if is_new and config.training.start_from:
+        params = trained_network(config.training.start_from, trainer, data)
+        trainer = dataclasses.replace(trainer, start=params.variables)
+        logger.info("starting from %s", params.path)
     facts = open_run(
         workdir,
         config.to_dict(),
@@ -67,7 +76,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
             "validation_data": data.validation.fingerprint,
             "validation_batch_size": str(config.evaluation.batch_size),
         },
-        has_checkpoint=latest_checkpoint(workdir / CHECKPOINTS) is not None,
+        has_checkpoint=not is_new,
     )
     write_description(workdir, _describe(trainer, data), provenance=facts)
     iterator: Any = make_train_iterator(
@@ -136,6 +145,38 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
         prepared_size=data.prepared_size,
         batch_size=batch_size,
     )
+
+
+def trained_network(
+    folder: str, trainer: SegmentationTrainer, data: SegmentationData
+) -> SegmenterParams:
+    """Loads the network that training begins with.
+
+    Args:
+      folder: the --workdir that it was trained in.
+      trainer: that is to begin with it.
+      data: that it is to be trained on.
+
+    Raises:
+      ValueError: there is none, or it is another one; names what differs.
+    """
+    params = load_segmenter(folder)
+    theirs, ours = params.description, _describe(trainer, data)
+    for name in ("schema", "spacing", "transform"):
+        one, other = getattr(theirs, name), getattr(ours, name)
+        if one != other:
+            raise ValueError(
+                f"config.training.start_from = {folder}: its {name} is {one}, that of"
+                f" the data {other}; start from a network for such data"
+            )
+    # Dropout has no variables, so it may differ.
+    own = dataclasses.replace(ours.architecture, dropout=theirs.architecture.dropout)
+    if theirs.architecture != own:
+        raise ValueError(
+            f"config.training.start_from = {folder}: it is {theirs.architecture}, the"
+            f" configuration has {own}; set config.model alike"
+        )
+    return params
 
 
 def _describe(

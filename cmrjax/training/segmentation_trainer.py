@@ -30,6 +30,8 @@ class SegmentationTrainer:
       image_size: side of the images that the network sees, pixels.
       prepared_size: side of the examples before augmentation, pixels.
       batch_size: global.
+      start: variables of a trained network of the same architecture, which training
+        begins with; None: it begins with random ones.
     """
 
     step: SegmentationStep
@@ -38,6 +40,7 @@ class SegmentationTrainer:
     image_size: int
     prepared_size: int
     batch_size: int
+    start: dict[str, Any] | None = None
 
     def _init(self, key: jax.Array) -> SegmentationState:
         return self.step.init(
@@ -45,8 +48,12 @@ class SegmentationTrainer:
         )
 
     def init(self, key: jax.Array) -> SegmentationState:
-        """Draws the state at step 0, placed on the devices."""
-        return jax.jit(self._init, out_shardings=self.placement.replicated)(key)
+        """Makes the state at step 0, placed on the devices."""
+        state = jax.jit(self._init, out_shardings=self.placement.replicated)(key)
+        if self.start is None:
+            return state
+        variables = self.placement.replicate(self.start)
+        return dataclasses.replace(state, variables=variables)
 
     def abstract_state(self) -> SegmentationState:
         """Returns shapes, dtypes and placements of the state, without computing it."""

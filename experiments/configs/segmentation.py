@@ -47,6 +47,7 @@ def get_config() -> Config:
     config.optimizer.smallest_rate = 1e-6  # below, the training is over
 
     config.training = ConfigDict()
+    config.training.start_from = ""  # --workdir of a trained network; "": random
     config.training.batch_size = 32  # over all devices
     config.training.epochs = 350  # at most
     config.training.steps_per_epoch = 0  # 0: each slice once

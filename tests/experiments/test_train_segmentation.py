@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,53 @@ def test_the_model_folder_is_not_that_of_a_generator(unbroken):
         ValueError, match=r"'cmrjax-segmenter-1'; expected 'cmrjax-model-1', a generat"
     ):
         load_params(unbroken)
+
+
+def test_a_run_begins_with_a_trained_network(data, unbroken, tmp_path):
+    """What a rate of next to nothing leaves is that network."""
+    config = tiny_config(data)
+    config.training.start_from = str(unbroken)
+    config.training.epochs = 1
+    config.model.dropout = 0.25
+    config.optimizer.learning_rate = 1e-12
+    config.optimizer.smallest_rate = 1e-15
+    result = train_segmentation.run(config, tmp_path / "run")
+    assert result.step == STEPS_PER_EPOCH
+    begun, trained = load_segmenter(tmp_path / "run"), load_segmenter(unbroken)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-8),
+        begun.variables["params"],
+        trained.variables["params"],
+    )
+
+
+def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
+    start = shutil.copytree(unbroken, tmp_path / "start")
+    config = tiny_config(data)
+    config.training.start_from = str(start)
+    train_segmentation.run(config, tmp_path / "run")
+    shutil.rmtree(start)
+    assert train_segmentation.run(config, tmp_path / "run").step == STEPS
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"base_features": 4}, "start_from = .*base_features=2.* has .*=4.*alike"),
+        ({"spacing": 2.0}, "start_from = .*: its spacing is 1.25, that of the data 2"),
+        ({"folder": "nothing"}, "nothing"),
+    ],
+)
+def test_another_network_is_no_start(data, unbroken, tmp_path, change, text):
+    place = data
+    if "spacing" in change:
+        place = tiny_data(tmp_path / "data", spacing=change["spacing"])
+    config = tiny_config(place)
+    config.training.start_from = str(tmp_path / change.get("folder", unbroken))
+    config.model.base_features = change.get("base_features", 2)
+    with pytest.raises(ValueError, match=text):
+        train_segmentation.run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
