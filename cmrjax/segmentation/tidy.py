@@ -23,8 +23,7 @@ SMALLEST_AREA: Mapping[str, float] = {
 }
 """Smallest piece of a class in a slice, mm^2: the vessels that the class is for are
 wider than 10 mm, fat and muscle have thin layers, lung and abdomen are large. Classes
-that are not named here keep all their pieces. Our choice, on the subjects that
-development is allowed to look at."""
+that are not named here keep all their pieces. Our choice, by eye on M&Ms subjects."""
 
 ENCLOSED_SHARE = 0.6
 """Lung with this share of its rim in the abdomen is a part of the abdomen."""
