@@ -134,21 +134,27 @@ def label_phase(
     on_native = np.zeros(native.volume.shape, np.uint8)
     if kept.any():
         near = probabilities_to_native(predicted[kept], full)
-        answer = (
-            likeliest(near)
-            if native.labels is None
-            else with_expert_heart(near, native.labels[kept], schema)
-        )
-        if tidy:
-            answer = tidy_tissues(
-                answer,
-                near,
-                native.volume[kept],
-                schema,
-                spacing=grid.native_spacing,
-            )
-        on_native[kept] = answer
+        on_native[kept] = _native_labels(near, native, kept, schema, tidy=tidy)
     return LabelledPhase(labels, own, expert, on_native)
+
+
+def _native_labels(
+    probabilities: np.ndarray,
+    native: NativePhase,
+    kept: np.ndarray,
+    schema: LabelSchema,
+    *,
+    tidy: bool,
+) -> np.ndarray:
+    """Labels [n, h, w] of the kept slices on the grid of the file."""
+    if native.labels is None:
+        labels = likeliest(probabilities)
+    else:
+        labels = with_expert_heart(probabilities, native.labels[kept], schema)
+    if not tidy:
+        return labels
+    volume, spacing = native.volume[kept], native.grid.native_spacing
+    return tidy_tissues(labels, probabilities, volume, schema, spacing=spacing)
 
 
 def label_subject(
