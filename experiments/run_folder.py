@@ -19,6 +19,7 @@ FREE_TO_CHANGE = (
     "data.num_threads",
     "data.prefetch",
     "evaluation.",
+    "training.start_from",
     "training.num_steps",
     "training.epochs",
     "training.report_every",

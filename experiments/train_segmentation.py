@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
@@ -65,8 +66,9 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     is_new = latest_checkpoint(workdir / CHECKPOINTS) is None
     if is_new and config.training.start_from:
         params = trained_network(config.training.start_from, trainer, data)
-        trainer = dataclasses.replace(trainer, start=params.variables)
-        logger.info("starting from %s", params.path)
+        # NumPy: a step gives away its arrays.
+        trainer = dataclasses.replace(trainer, start=jax.device_get(params.variables))
+        logger.info("starting from %s (%s)", params.path, params.fingerprint)
     facts = open_run(
         workdir,
         config.to_dict(),
@@ -160,7 +162,10 @@ def trained_network(
     Raises:
       ValueError: there is none, or it is another one; names what differs.
     """
-    params = load_segmenter(folder)
+    try:
+        params = load_segmenter(folder)
+    except ValueError as error:
+        raise ValueError(f"config.training.start_from = {folder}: {error}") from error
     theirs, ours = params.description, _describe(trainer, data)
     for name in ("schema", "spacing", "transform"):
         one, other = getattr(theirs, name), getattr(ours, name)

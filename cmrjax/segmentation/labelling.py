@@ -110,26 +110,28 @@ def label_phase(
     grid = native.grid
     full, window = full_grid(grid)
     predicted = _predict(native, full, schema, model)
-    probabilities = predicted[:, window[0], window[1]]
-    own = likeliest(probabilities)
-    background_outside(own, grid.valid_box)
-    if native.labels is None:
-        expert = None
-        labels = own.copy()
+    own = likeliest(predicted)
+    background_outside(own, full.valid_box)
+    labels, expert = own.copy(), None
+    if native.labels is not None:
+        expert = full.labels_to_model(native.labels)
+        labels = with_expert_heart(predicted, expert, schema)
+        background_outside(labels, full.valid_box)
+    if tidy:  # before anything is cut off, which would make pieces small
+        r0, r1, c0, c1 = full.valid_box
+        box = (slice(None), slice(r0, r1), slice(c0, c1))
+        image = full.image_to_model(np.asarray(native.volume, np.float32))
+        labels[box] = tidy_tissues(
+            labels[box], predicted[box], image[box], schema, spacing=full.spacing
+        )
+    crop = (slice(None), *window)
+    own, labels = own[crop], labels[crop].copy()
+    if expert is None:
         pixels = np.isin(own, schema.heart_ids).sum(axis=(1, 2))
         kept = pixels * np.prod(grid.spacing) >= MIN_HEART_AREA
     else:
-        expert = grid.labels_to_model(native.labels)
-        labels = with_expert_heart(probabilities, expert, schema)
-        background_outside(labels, grid.valid_box)
+        expert = expert[crop]
         kept = np.isin(expert, schema.heart_ids).any(axis=(1, 2))
-    if tidy:
-        image = grid.image_to_model(np.asarray(native.volume, np.float32))
-        r0, r1, c0, c1 = grid.valid_box
-        box = (kept, slice(r0, r1), slice(c0, c1))
-        labels[box] = tidy_tissues(
-            labels[box], probabilities[box], image[box], schema, spacing=grid.spacing
-        )
     labels[~kept] = 0
     on_native = np.zeros(native.volume.shape, np.uint8)
     if kept.any():

@@ -23,7 +23,8 @@ SMALLEST_AREA: Mapping[str, float] = {
 }
 """Smallest piece of a class in a slice, mm^2: the vessels that the class is for are
 wider than 10 mm, fat and muscle have thin layers, lung and abdomen are large. Classes
-that are not named here keep all their pieces. Our choice, by eye on M&Ms subjects."""
+that are not named here keep all their pieces. Our choice, by eye on M&Ms subjects, most
+of which have nominal pixels of 1 to 1.5 mm."""
 
 ENCLOSED_SHARE = 0.6
 """Lung with this share of its rim in the abdomen is a part of the abdomen."""
@@ -32,6 +33,9 @@ BRIGHT_SHARE = 0.4
 """Lung that is brighter than the subject's lung by this share of the way to his abdomen
 is no lung: lung gives next to no signal on any scanner, a dark liver some. The
 difference has to stand out from the lung's noise, too (twice its deviation)."""
+
+NEIGHBOUR_SHARE = 0.1
+"""A class at the rim counts as a neighbour from this share of the largest one on."""
 
 _PASSES = 2  # what one pass joins may still be small, or be large enough now
 _EIGHT = np.ones((3, 3), bool)
@@ -48,11 +52,12 @@ def tidy_tissues(
     """Gives pieces that cannot be right to a tissue that they touch.
 
     A piece is a set of connected pixels (diagonals too) of one class in one slice. It
-    becomes, as a whole, that one of the classes at its rim which is likeliest in it, if
-    it is smaller than ``SMALLEST_AREA``, or if it is lung, not the largest of its
-    slice, and lies in the abdomen (``ENCLOSED_SHARE`` of the pixels around it) or is
-    too bright (``BRIGHT_SHARE``, by medians). Heart neither changes nor grows, and a
-    piece that touches only heart stays.
+    becomes, as a whole, that one of its neighbours (``NEIGHBOUR_SHARE``) which is
+    likeliest in it, if it is smaller than ``SMALLEST_AREA``, or if it is lung, not the
+    largest of its slice, and lies in the abdomen (``ENCLOSED_SHARE`` of the pixels
+    around it, those beyond the image included) or is too bright (``BRIGHT_SHARE``, by
+    medians). Heart neither changes nor grows, and a piece that touches only heart
+    stays.
 
     Args:
         labels: [d, h, w] ids of the schema.
@@ -93,12 +98,14 @@ class _Piece:
         box: Rows and columns of the slice.
         mask: [r, c] bool.
         around: [k] pixels of each class that touch it by a side.
+        cut: Pixels of it at the image's edge.
         largest: Whether the slice has no larger one of its class.
     """
 
     box: tuple[slice, slice]
     mask: np.ndarray
     around: np.ndarray
+    cut: int
     largest: bool
 
 
@@ -124,13 +131,22 @@ def _tidy_class(
         mask = pieces[box] == number
         rim = ndimage.binary_dilation(mask) & ~mask
         around = np.bincount(labels[box][rim], minlength=schema.num_classes)
-        piece = _Piece(box, mask, around, bool(sizes[number] == sizes[1:].max()))
+        cut = _edge_pixels(pieces == number) if not small else 0
+        largest = bool(sizes[number] == sizes[1:].max())
+        piece = _Piece(box, mask, around, cut, largest)
         if not small and not (wrong and wrong(piece)):
             continue
         around[list(schema.heart_ids)] = 0
         if around.any():
-            likely = np.where(around > 0, probabilities[box][mask].mean(axis=0), -1.0)
+            near = around >= NEIGHBOUR_SHARE * around.max()
+            likely = np.where(near, probabilities[box][mask].mean(axis=0), -1.0)
             labels[box][mask] = np.argmax(likely)
+
+
+def _edge_pixels(mask: np.ndarray) -> int:
+    """Counts the sides of a mask's pixels that lie at the image's edge."""
+    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return sum(int(side.sum()) for side in sides)
 
 
 def _brightest_lung(
@@ -160,7 +176,8 @@ def _no_lung(
     def no_lung(piece: _Piece) -> bool:
         if piece.largest:
             return False
-        enclosed = piece.around[abdomen] >= ENCLOSED_SHARE * piece.around.sum()
+        rim = piece.around.sum() + piece.cut
+        enclosed = piece.around[abdomen] >= ENCLOSED_SHARE * rim
         return enclosed or bool(np.median(image[piece.box][piece.mask]) > brightest)
 
     return no_lung

@@ -34,10 +34,11 @@ class Augmentation:
         and are z-scored anew, each by its own pixels (its volume is not at hand), with
         a jitter that covers the difference.
       blood_ids: classes of one fluid, whose signals change mostly together.
-      dark_ids: classes that are dark on every scanner (lung: little water, fast
-        dephasing): their signal changes little.
+      dark_ids: classes besides background that are dark on every scanner (lung: little
+        water, fast dephasing): their signal changes little.
       mixed_ids: classes of several organs (abdomen): besides the class's own change,
-        patches of it get other signals, from gas to bright content.
+        patches of it get other signals, from those of gas (as dark as the example's
+        darkest pixel, not darker) to bright content.
       size: rows and columns of the result, pixels; 0: those of the examples. Larger
         examples let what is shrunk or turned stay filled.
 
@@ -160,7 +161,10 @@ def _repaint(
     repainted = _new_signals(keys[0], image, labels, valid, blood, dark)
     if settings.mixed_ids:
         members = _average_3x3(mixed[labels].astype(jnp.float32)[..., None])[..., 0]
-        repainted += members * _patches(keys[7], (h, w))
+        patched = repainted + members * _patches(keys[7], (h, w))
+        darkest = repainted.min(where=valid, initial=jnp.inf)
+        # Of a slice without valid pixels the darkest is infinite.
+        repainted = jnp.maximum(patched, jnp.minimum(repainted, darkest))
     chosen = jax.random.bernoulli(keys[1], settings.intensity)
     image = jnp.where(chosen, repainted, image)
     image = _blur(keys[2], image)

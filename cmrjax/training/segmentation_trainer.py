@@ -30,8 +30,8 @@ class SegmentationTrainer:
       image_size: side of the images that the network sees, pixels.
       prepared_size: side of the examples before augmentation, pixels.
       batch_size: global.
-      start: variables of a trained network of the same architecture, which training
-        begins with; None: it begins with random ones.
+      start: variables of a trained network of the same architecture, NumPy, which
+        training begins with; None: it begins with random ones.
     """
 
     step: SegmentationStep

@@ -117,6 +117,17 @@ def test_nifti_labels_fit_the_files_and_can_be_prepared_again(tmp_path, network)
     np.testing.assert_array_equal(first.labels, again.labels)
 
 
+def test_pieces_are_kept_on_demand(tmp_path, network):
+    source = write_small_set(tmp_path / "in", count=1)
+    found = {}
+    for name, options in (("tidy", []), ("as_is", ["--keep-pieces"])):
+        assert _main(source, tmp_path / name, *options) == 0
+        data = PreparedDataset.open(tmp_path / name)
+        assert data.manifest["provenance"]["config"]["tidy"] == (name == "tidy")
+        found[name] = np.asarray(data.labels)
+    assert not np.array_equal(found["tidy"], found["as_is"])
+
+
 def test_without_expert_and_without_label_files(tmp_path, capsys, network):
     source = write_small_set(tmp_path / "in")
     (source / "P0" / "P0_sa_gt.nii.gz").unlink()

@@ -1,5 +1,6 @@
 """Segmentation training on tiny data: whole, stopped, continued, over, refused."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -261,6 +262,15 @@ def test_a_run_begins_with_a_trained_network(data, unbroken, tmp_path):
         begun.variables["params"],
         trained.variables["params"],
     )
+    loaded = open_segmentation_data(config)
+    trainer = dataclasses.replace(
+        train_segmentation.make_trainer(config, loaded),
+        start=jax.device_get(trained.variables),
+    )
+    for _ in range(2):  # its own copy stays
+        first = trainer.init(jax.random.key(1)).variables
+        jax.tree.map(np.testing.assert_array_equal, first, trained.variables)
+        jax.tree.map(lambda a: a.delete(), first)
 
 
 def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
@@ -277,7 +287,7 @@ def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
     [
         ({"base_features": 4}, "start_from = .*base_features=2.* has .*=4.*alike"),
         ({"spacing": 2.0}, "start_from = .*: its spacing is 1.25, that of the data 2"),
-        ({"folder": "nothing"}, "nothing"),
+        ({"folder": "nothing"}, "start_from = .*nothing: .*no such folder"),
     ],
 )
 def test_another_network_is_no_start(data, unbroken, tmp_path, change, text):
@@ -289,7 +299,15 @@ def test_another_network_is_no_start(data, unbroken, tmp_path, change, text):
     config.model.base_features = change.get("base_features", 2)
     with pytest.raises(ValueError, match=text):
         train_segmentation.run(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_which_classes_are_blood_dark_and_mixed(data):
+    config = tiny_config(data)
+    trainer = train_segmentation.make_trainer(config, open_segmentation_data(config))
+    settings = trainer.step.augmentation
+    assert settings.blood_ids == (1, 3, 8)
+    assert (settings.dark_ids, settings.mixed_ids) == ((4,), (7,))
 
 
 @pytest.mark.parametrize(

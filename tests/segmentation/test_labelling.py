@@ -9,6 +9,7 @@ from cmrjax.labels import MULTI_TISSUE
 from cmrjax.segmentation.labelling import label_subject
 from tests.data.mnms_tree import make_arrays, write_subject, write_table
 from tests.segmentation.fake_segmenter import (
+    FAT,
     LUNG,
     OTHER_BLOOD,
     FakeSegmenter,
@@ -79,6 +80,37 @@ def test_pieces_are_tidied_on_both_grids_and_the_networks_own_labels_stay(tmp_pa
             np.testing.assert_array_equal(found[heart], before[heart])
             assert not np.array_equal(found, before)
             assert np.array_equal(found.any(axis=(1, 2)), before.any(axis=(1, 2)))
+
+
+class _Islands(FakeSegmenter):
+    """Fat with 4 x 8 native pixels of lung, and as many of other blood."""
+
+    def probabilities(self, volume, grid):
+        native = np.full(volume.shape, FAT)
+        native[:, 2:6, 2:10] = LUNG
+        native[:, 14:18, 2:10] = OTHER_BLOOD
+        classes = np.eye(MULTI_TISSUE.num_classes, dtype=np.float32)[native]
+        return np.stack(
+            [
+                grid.image_to_model(classes[..., k], fill=float(k == 0))
+                for k in range(classes.shape[-1])
+            ],
+            axis=-1,
+        )
+
+
+def test_areas_are_those_of_each_grid_before_the_crop(tmp_path):
+    """32 pixels of 3 x 0.9 mm are 86 mm^2: enough for a vessel, too little for lung.
+
+    As pixels of the model, 1.33 mm, they would be 57 mm^2, too little for both.
+    """
+    recipe = Recipe(schema=MULTI_TISSUE, image_size=(16, 16))
+    record = _record(tmp_path, zooms=(3.0, 0.9, 8.0))
+    labelled = label_subject(record, recipe, _Islands(), expert=True)
+    assert labelled.native is not None
+    tissues = labelled.native[0][1:]
+    assert not (tissues == LUNG).any()
+    assert (tissues == OTHER_BLOOD).any()
 
 
 def test_without_an_expert_no_label_file_is_needed(tmp_path):

@@ -70,6 +70,15 @@ def test_a_speck_becomes_the_likeliest_class_at_its_rim():
     assert tidy(labels, fat=0.02, abdomen=0.01, **far)[0, 19, 20] == ID["fat"]
 
 
+def test_a_class_that_barely_touches_is_no_neighbour():
+    """One pixel of the rim is likelier; that of the largest neighbour takes it."""
+    labels = body()
+    labels[0, 20:32, 10:26] = ID["lung"]
+    labels[0, 19, 12] = ID["fat"]
+    labels[0, 18, 12:20] = ID["fat"]  # large enough to stay
+    assert (tidy(labels, fat=0.05)[0, 20:32, 10:26] == ID["abdomen"]).all()
+
+
 def test_heart_neither_changes_nor_grows():
     labels = np.full((1, SIDE, SIDE), ID["LV"], np.uint8)
     labels[0, 5, 5] = ID["fat"]  # a speck that touches heart alone
@@ -85,13 +94,29 @@ def test_lung_in_the_abdomen_is_abdomen():
     labels[0, 20:32, 10:26] = ID["lung"]  # 768 mm^2, far from small, and as dark
     expected = body()
     np.testing.assert_array_equal(tidy(labels), expected)
-    # Beside the chest wall, less than the share of its rim is abdomen.
-    labels[0, 18:34, :10] = ID["skeletal_muscle"]
-    labels[0, 32:34, :26] = ID["skeletal_muscle"]
-    labels[0, 20:32, 26:28] = ID["skeletal_muscle"]
-    rim = 2 * 12 + 2 * 16
-    assert 16 / rim < ENCLOSED_SHARE
-    np.testing.assert_array_equal(tidy(labels), labels)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_enclosed_begins_at_its_share(shift):
+    """A square of 10 x 10 pixels in muscle, 24 or 23 of 40 neighbours are abdomen."""
+    labels = np.full((1, SIDE, SIDE), ID["skeletal_muscle"], np.uint8)
+    labels[0, :8] = ID["lung"]
+    labels[0, 15:20, 5:25] = ID["abdomen"]
+    labels[0, 20:30, 5:10] = ID["abdomen"]
+    labels[0, 20 : 24 - shift, 20:25] = ID["abdomen"]
+    labels[0, 20:30, 10:20] = ID["lung"]
+    assert ENCLOSED_SHARE * 40 == 24
+    expected = "lung" if shift else "abdomen"
+    found = tidy(labels, abdomen=0.01)
+    assert (found[0, 20:30, 10:20] == ID[expected]).all()
+
+
+def test_what_lies_beyond_the_image_is_no_abdomen():
+    labels = body()
+    labels[0, 20:36, :5] = ID["lung"]  # 26 sides of 42 in the abdomen, 16 beyond
+    assert (tidy(labels)[0, 20:36, :5] == ID["abdomen"]).all()  # 62 %
+    labels[0, 18:20, :4] = ID["fat"]
+    np.testing.assert_array_equal(tidy(labels), labels)  # 52 %, without the edge 85 %
 
 
 @pytest.mark.parametrize(("signal", "stays"), [(-0.8, True), (-0.65, False)])
@@ -138,5 +163,5 @@ def test_noise_of_labels_keeps_its_classes_and_the_argument_is_not_changed():
 
 def test_a_phase_of_one_class_stays_as_it_is():
     for name in ("background", "lung", "abdomen", "LV"):
-        labels = np.full((1, 8, 8), ID[name], np.uint8)
+        labels = np.full((1, 4, 4), ID[name], np.uint8)  # smaller than any limit
         np.testing.assert_array_equal(tidy(labels), labels)

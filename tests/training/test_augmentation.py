@@ -352,6 +352,25 @@ def test_a_mixed_class_gets_patches_and_no_other_class():
     np.testing.assert_allclose(spread(image)[[1, 3]], spread(without)[[1, 3]], rtol=0.5)
 
 
+def test_patches_are_not_darker_than_the_darkest_pixel(monkeypatch):
+    """Signals far below any are asked for; shading and the rest keep the order."""
+    monkeypatch.setattr(
+        augmentation, "_patches", lambda key, shape: jnp.full(shape, -50.0)
+    )
+    batch = stripes([7, 2, 6, 3])
+    settings = Augmentation(0, 1, 1, 0, False, intensity=1.0, mixed_ids=(7,))
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    painted = jax.vmap(
+        lambda k, x, y, v: augmentation._repaint(k, x, y, v, settings, num_classes=K)
+    )(keys, batch["image"][..., 0], batch["label_map"], batch["valid_mask"][..., 0])
+    abdomen = np.asarray(painted)[:, :, 6:8].mean(axis=(1, 2))
+    others = np.asarray(painted)[:, :, 9:].mean(axis=(1, 2))
+    # Clipped, it is as dark as the air is; not clipped, it would be 50 below, and the
+    # z-scored others would all lie close together.
+    assert np.abs(abdomen - others).max() < 5
+    assert (np.asarray(painted)[:, :, 9:].std(axis=(1, 2)) > 0.2).mean() > 0.8
+
+
 def test_painted_images_stay_near_z_scores():
     batch = draw(COUNT, seed=5)
     image = run(HALF, batch)["image"][..., 2 : W - 3, 0]
