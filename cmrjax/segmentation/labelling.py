@@ -127,11 +127,12 @@ def label_phase(
     crop = (slice(None), *window)
     own, labels = own[crop], labels[crop].copy()
     if expert is None:
-        pixels = np.isin(own, schema.heart_ids).sum(axis=(1, 2))
-        kept = pixels * np.prod(grid.spacing) >= MIN_HEART_AREA
+        fewest = MIN_HEART_AREA / np.prod(grid.spacing)
     else:
-        expert = expert[crop]
-        kept = np.isin(expert, schema.heart_ids).any(axis=(1, 2))
+        expert, fewest = expert[crop], 1
+    source = own if expert is None else expert
+    pixels = np.isin(source, schema.heart_ids).sum(axis=(1, 2))
+    kept = np.greater_equal(pixels, fewest)
     labels[~kept] = 0
     on_native = np.zeros(native.volume.shape, np.uint8)
     if kept.any():
