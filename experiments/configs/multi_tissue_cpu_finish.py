@@ -1,9 +1,9 @@
 r"""The end of a training with multi_tissue_cpu: weaker augmentation, symmetric loss.
 
 False negatives weigh more in the paper's loss (alpha 0.7, beta 0.3), which helps small
-classes to appear; the price is that they come out too large (RV by a tenth). Equal weights
-at the end raised the mean Dice on held-out simulated subjects from 0.899 to 0.905
-(docs/results). On two cores 10 minutes.
+classes to appear; the price is that they come out too large (RV by a tenth). Equal
+weights at the end raised the mean Dice on held-out simulated subjects from 0.899 to
+0.905 (docs/results). On two cores 10 minutes.
 
     python -m experiments.train_segmentation \
         --config=experiments/configs/multi_tissue_cpu_finish.py \
