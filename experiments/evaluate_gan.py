@@ -94,6 +94,7 @@ def evaluate_model(
     splits: Sequence[str],
     out: str | Path,
     panel_rows: int = 6,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model folder and writes figures and tables.
 
@@ -104,6 +105,7 @@ def evaluate_model(
       splits: names of splits.
       out: folder for what is written.
       panel_rows: slices in the panel, evenly spaced.
+      weights: see `cmrjax.load_params`.
 
     Returns:
       See `cmrjax.evaluation.image_study.evaluate_images`.
@@ -112,7 +114,7 @@ def evaluate_model(
       ValueError: model and data do not fit each other.
     """
     out = Path(out)
-    params = load_params(model)
+    params = load_params(model, weights=weights)
     source = open_source(params, data, groups, splits)
     class_means = read_class_means(model)
     result = evaluate_images(
@@ -127,6 +129,7 @@ def evaluate_model(
         provenance(
             config={
                 "model": params.origin.path,
+                "weights": params.origin.weights,
                 "model_sha256": hash_params(params),
                 "data": source.fingerprint,
                 "groups": list(groups),
@@ -186,6 +189,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--groups", nargs="+", default=["B3"], help="vendor and centre")
     parser.add_argument("--splits", nargs="+", default=["development"])
     parser.add_argument("--out", required=True, help="folder for tables and pictures")
+    parser.add_argument(
+        "--weights",
+        choices=("average", "last"),
+        help="of G: the moving average (default where there is one) or the last",
+    )
     arguments = parser.parse_args(argv)
     try:
         result = evaluate_model(
@@ -194,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             groups=arguments.groups,
             splits=arguments.splits,
             out=arguments.out,
+            weights=arguments.weights,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"evaluate_gan: {error}")

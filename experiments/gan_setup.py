@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 SLICES_TO_SIZE_TABLES = 100
 STRIDES = (1, 2, 4)  # resolutions that may have a table
+SETTLING_BATCHES = 16
 
 
 def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
@@ -88,7 +90,40 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
         placement=placement,
         image_size=config.data.image_size,
         batch_size=batch_size,
+        average_decay=_average_decay(config),
     )
+
+
+def _average_decay(config: Config) -> float:
+    """Reads how much of the average of G a step keeps."""
+    decay = config.optimizer.average_decay
+    if not 0.0 <= decay < 1.0:
+        raise ValueError(
+            f"config.optimizer.average_decay is {decay}; expected 0 (no average) or a "
+            "share below 1, as 0.999"
+        )
+    return decay
+
+
+def settling_maps(config: Config, train: SliceSource) -> np.ndarray:
+    """Reads the label maps on which the average of G gets its batch statistics.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      train: the training slices.
+
+    Returns:
+      [n, local b, h, w] uint8: slices in a fixed random order, repeated where there
+      are few, and of each batch this process's part.
+    """
+    batch_size = config.training.batch_size
+    wanted = SETTLING_BATCHES * batch_size
+    order = np.random.default_rng(0).permutation(len(train))
+    chosen = np.resize(order, wanted).reshape(-1, batch_size)
+    part = np.array_split(np.arange(batch_size), jax.process_count())
+    local = chosen[:, part[jax.process_index()]]
+    maps = np.stack([train[int(i)]["label_map"] for i in local.ravel()])
+    return maps.reshape(*local.shape, *maps.shape[1:])
 
 
 def _architecture(config: Config, num_classes: int) -> GeneratorArchitecture:

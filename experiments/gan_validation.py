@@ -65,7 +65,7 @@ class Validation:
         """Evaluates a state: scalars and pictures by name."""
         if self._source is None:
             return {}, {}
-        variables = state.g_variables
+        variables = state.g_evaluated
         result = evaluate_images(
             lambda labels: self._predict(variables, labels),
             iterate_eval_batches(self._source, batch_size=self._batch_size),

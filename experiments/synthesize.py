@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _announce(synthesizer: Synthesizer) -> None:
     """Says which model is used, and what its labels will lack."""
     origin = synthesizer.params.origin
-    _say(f"model: {origin.path}, step {origin.step}")
+    _say(f"model: {origin.path}, step {origin.step}, {origin.weights} weights")
     missing = synthesizer.label_input.missing_classes
     if missing:
         _say(

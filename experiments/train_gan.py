@@ -12,7 +12,7 @@ from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer
-from cmrjax.training.loop import LoopResult, LoopSettings
+from cmrjax.training.loop import NO_HOOKS, Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from experiments.configs.base import Config
 from experiments.gan_data import (
@@ -21,7 +21,12 @@ from experiments.gan_data import (
     make_iterator,
     open_gan_data,
 )
-from experiments.gan_setup import load_perceptual, make_trainer, num_steps
+from experiments.gan_setup import (
+    load_perceptual,
+    make_trainer,
+    num_steps,
+    settling_maps,
+)
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
 from experiments.training_command import Training, run_command, train
@@ -63,8 +68,16 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         constants=(vgg,),
         evaluate=lambda: make_validation(config, trainer, data, workdir),
         settings=_loop_settings(config, len(data.train)),
+        hooks=_hooks(config, trainer, data),
     )
     return train(config, workdir, training, make_iterator(config, data.train), facts)
+
+
+def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:
+    """Before the average of G is looked at or saved, it gets its own statistics."""
+    if not trainer.average_decay:
+        return NO_HOOKS
+    return Hooks(settle=trainer.settle(settling_maps(config, data.train)))
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

@@ -85,6 +85,36 @@ def fold_spectral_norm(variables: dict) -> dict:
     return {**variables, "params": params, COLLECTION: spectral}
 
 
+def settle_vectors(params: dict, spectral: dict) -> dict:
+    """Iterates u and v until they fit parameters that they were not moved with.
+
+    Args:
+      params: of a network.
+      spectral: its collection "spectral", from which the iteration starts.
+
+    Returns:
+      The collection after ten power iterations on each kernel.
+    """
+    if "u" not in spectral:
+        return {
+            name: settle_vectors(params[name], vectors)
+            for name, vectors in spectral.items()
+        }
+    u, v = _iterate(params["kernel"], (spectral["u"], spectral["v"]))
+    return {"u": u, "v": v}
+
+
+def _iterate(
+    kernel: jax.Array, vectors: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return jax.lax.fori_loop(
+        0,
+        INITIAL_ITERATIONS,
+        lambda _, moved: power_iteration(kernel, moved[0]),
+        vectors,
+    )
+
+
 class SpectralNormConv(nn.Module):
     """Convolution with its kernel divided by the estimated spectral norm.
 
@@ -147,12 +177,7 @@ class SpectralNormConv(nn.Module):
         vector = _normalise(
             jax.random.normal(self.make_rng("params"), (self.features,))
         )
-        vector, direction = jax.lax.fori_loop(
-            0,
-            INITIAL_ITERATIONS,
-            lambda _, vectors: power_iteration(kernel, vectors[0]),
-            (vector, jnp.zeros(kernel.shape[:3])),
-        )
+        vector, direction = _iterate(kernel, (vector, jnp.zeros(kernel.shape[:3])))
         u = self.variable(COLLECTION, "u", lambda: vector)
         return u, self.variable(COLLECTION, "v", lambda: direction)
 

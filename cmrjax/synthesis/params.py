@@ -16,7 +16,7 @@ import jax
 from cmrjax.files import atomic_directory, provenance
 from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
-from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint import CheckpointStore, holds
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.model_folder import (
     CHECKPOINTS,
@@ -26,7 +26,7 @@ from cmrjax.training.model_folder import (
 )
 from cmrjax.training.state import Variables, init_variables
 
-_GENERATOR = "g_variables"  # the field of GanState
+_FIELDS = {"last": "g_variables", "average": "g_average"}  # of GanState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +39,16 @@ class ModelOrigin:
     Attributes:
       path: the checkpoint's folder, or "untrained, seed 0".
       step: updates that the parameters have had.
+      weights: "last", those of that step, or "average", the moving average.
     """
 
     path: str = dataclasses.field(compare=False)
     step: int = dataclasses.field(compare=False)
+    weights: str = dataclasses.field(default="last", compare=False)
+
+    def __str__(self) -> str:
+        """Names the checkpoint and which of its weights were taken."""
+        return f"{self.path} ({self.weights} weights)"
 
 
 @flax.struct.dataclass
@@ -124,7 +130,7 @@ def default_schema(num_classes: int) -> LabelSchema:
     return LabelSchema(f"{num_classes}_classes", ("background", *names))
 
 
-def load_params(directory: str | Path) -> ModelParams:
+def load_params(directory: str | Path, *, weights: str | None = None) -> ModelParams:
     """Loads a trained generator.
 
     Of a training checkpoint only the generator's part is read.
@@ -132,18 +138,32 @@ def load_params(directory: str | Path) -> ModelParams:
     Args:
       directory: a model's folder (the --workdir of training), whose newest checkpoint
         is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000.
+      weights: "average", the moving average of training
+        (config.optimizer.average_decay), or "last", those of the checkpoint's step; by
+        default the average where the checkpoint has one.
 
     Returns:
-      The parameters, on the default device.
+      The parameters, on the default device; `origin.weights` says which they are.
 
     Raises:
       ValueError: the folder is missing or holds no model, there is no checkpoint yet,
-        or the checkpoint does not fit the model's description.
+        the checkpoint does not fit the model's description, or has no average.
     """
+    if weights not in (None, *_FIELDS):
+        raise ValueError(f"weights is {weights!r}; expected one of {tuple(_FIELDS)}")
     description, checkpoint = open_model_folder(directory, ModelDescription)
+    averaged = holds(checkpoint, _FIELDS["average"])
+    if weights == "average" and not averaged:
+        raise ValueError(
+            f"{checkpoint} has no average of the weights; it was trained with "
+            "config.optimizer.average_decay 0. Take weights='last'"
+        )
+    chosen = weights or ("average" if averaged else "last")
     wanted = _abstract_variables(description.architecture, description.image_size)
-    variables = restore_variables(checkpoint, _GENERATOR, wanted, _summary(description))
-    origin = ModelOrigin(str(checkpoint), int(checkpoint.name))
+    variables = restore_variables(
+        checkpoint, _FIELDS[chosen], wanted, _summary(description)
+    )
+    origin = ModelOrigin(str(checkpoint), int(checkpoint.name), chosen)
     return ModelParams(variables, description, origin)
 
 
@@ -165,10 +185,10 @@ def save_params(
             write_description(
                 folder,
                 params.description,
-                provenance=provenance(config={"origin": params.origin.path}),
+                provenance=provenance(config={"origin": str(params.origin)}),
             )
             with CheckpointStore(folder / CHECKPOINTS) as store:
-                state = {_GENERATOR: params.variables}
+                state = {_FIELDS["last"]: params.variables}
                 store.save(params.origin.step, state, position={}, facts={})
     except FileExistsError as error:
         raise ValueError(

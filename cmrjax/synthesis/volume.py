@@ -201,6 +201,7 @@ def _record(
         "model": {
             "path": params.origin.path,
             "step": params.origin.step,
+            "weights": params.origin.weights,
             "sha256": synthesizer.model_sha256,
             "schema": description.schema.to_dict(),
             "spacing": description.spacing,

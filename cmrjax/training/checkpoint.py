@@ -123,6 +123,14 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
     return directory / str(max(steps)) if steps else None
 
 
+def holds(checkpoint: str | Path, field: str) -> bool:
+    """Tells whether a checkpoint's state has arrays below a field of that name."""
+    path = (Path(checkpoint) / STATE).absolute()
+    return path.is_dir() and any(
+        name.startswith(f"{field}/") for name in _stored_shapes(path)
+    )
+
+
 def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
     """Reads a part of a checkpoint's state, without the rest of it.
 
@@ -165,12 +173,16 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
     path = (Path(checkpoint) / STATE).absolute()
     if not path.is_dir():
         return f"it has no {STATE}"
-    handler: Any = ocp.PyTreeCheckpointHandler()
-    stored = _shapes(handler.metadata(path).tree)
+    stored = _stored_shapes(path)
     for name, shape in _shapes(wanted).items():
         if stored.get(name) != shape:
             return f"{name} has shape {stored.get(name)}, expected {shape}"
     return ""
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    handler: Any = ocp.PyTreeCheckpointHandler()
+    return _shapes(handler.metadata(path).tree)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -10,6 +10,7 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator, discriminate_pair
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.training.averaging import move_average
 from cmrjax.training.gan_objective import GanObjective, Terms
 from cmrjax.training.state import GanState, Variables
 
@@ -33,6 +34,8 @@ class GanStep:
       g_optimizer: of G.
       d_optimizer: of D.
       objective: losses and order of updates.
+      average_decay: share that the average of G keeps in a step, where the state has
+        one.
     """
 
     generator: SpadeGenerator
@@ -40,6 +43,7 @@ class GanStep:
     g_optimizer: optax.GradientTransformation
     d_optimizer: optax.GradientTransformation
     objective: GanObjective
+    average_decay: float = 0.0
 
     def __call__(
         self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
@@ -82,6 +86,7 @@ class GanStep:
             d_variables=d_variables,
             g_opt_state=g_opt_state,
             d_opt_state=d_opt_state,
+            g_average=self._average(state, g_variables),
         )
         return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
 
@@ -143,9 +148,22 @@ class GanStep:
             d_variables=d_variables,
             g_opt_state=g_opt_state,
             d_opt_state=d_opt_state,
+            g_average=self._average(state, g_variables),
         )
         g_metrics = {**g_terms, **more, "g_loss": g_loss + perceived}
         return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
+
+    def _average(self, state: GanState, g_variables: Variables) -> Variables:
+        """The average of G after this update; it keeps its batch statistics, u, v."""
+        if not state.g_average:
+            return {}
+        params = move_average(
+            state.g_average["params"],
+            g_variables["params"],
+            step=state.step,
+            decay=self.average_decay,
+        )
+        return {**state.g_average, "params": params}
 
     def _generate(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple:
         """Returns fakes with the real padding, and G's changed state."""

@@ -1,6 +1,8 @@
 """Both networks, their optimisers and their placement, ready to train."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.training.averaging import estimate_state
 from cmrjax.training.compiled_step import (
     CompiledStep,
     compile_step,
@@ -33,6 +36,7 @@ class GanTrainer:
       placement: of arrays on devices.
       image_size: side of the training images, pixels.
       batch_size: global.
+      average_decay: of the moving average of G's parameters; 0: none is kept.
     """
 
     generator: SpadeGenerator
@@ -43,6 +47,7 @@ class GanTrainer:
     placement: DataParallel
     image_size: int
     batch_size: int
+    average_decay: float = 0.0
 
     def _init(self, key: jax.Array) -> GanState:
         return init_state(
@@ -52,6 +57,7 @@ class GanTrainer:
             self.d_optimizer,
             key,
             image_size=self.image_size,
+            averaged=self.average_decay > 0,
         )
 
     def init(self, key: jax.Array) -> GanState:
@@ -78,6 +84,7 @@ class GanTrainer:
             self.g_optimizer,
             self.d_optimizer,
             self.objective,
+            self.average_decay,
         )
 
         def train_step(state: GanState, vgg: Any, batch: Batch, key: jax.Array) -> Any:
@@ -91,6 +98,33 @@ class GanTrainer:
             self._batch_shapes(),
             key,
         )
+
+    def settle(self, label_maps: np.ndarray) -> Callable[[GanState], GanState]:
+        """Makes what the average of G needs before it is evaluated or saved.
+
+        Args:
+          label_maps: [n, local b, h, w] uint8, this process's part of n batches of
+            training labels.
+
+        Returns:
+          (state) -> the state with batch statistics and u, v that fit the average. A
+          function of the state alone, so that a run that was interrupted and continued
+          ends with the same numbers. Without an average it returns the state as it is.
+        """
+        if not self.average_decay:
+            return lambda state: state
+        estimate = jax.jit(
+            functools.partial(estimate_state, self.generator),
+            in_shardings=(self.placement.replicated, self.placement.split_second),
+            out_shardings=self.placement.replicated,
+        )
+        placed = self.placement.put(label_maps, self.placement.split_second)
+
+        def settle(state: GanState) -> GanState:
+            start = {**state.g_variables, "params": state.g_average["params"]}
+            return state.replace(g_average=estimate(start, placed))
+
+        return settle
 
     def _batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         b, side = self.batch_size, self.image_size

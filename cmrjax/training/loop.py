@@ -88,10 +88,13 @@ class Hooks:
       after_evaluation: (state, scalars) -> the state to go on with, after each periodic
         evaluation; a learning rate may follow the validation loss here.
       is_over: tells from a state why nothing is left to do, or "".
+      settle: (state) -> the state as it is evaluated and saved. A function of the
+        state alone; what it changes must not change the training.
     """
 
     after_evaluation: Callable[[Any, Scalars], Any] = lambda state, scalars: state
     is_over: Callable[[Any], str] = lambda state: ""
+    settle: Callable[[Any], Any] = lambda state: state
 
 
 NO_HOOKS = Hooks()
@@ -139,7 +142,7 @@ def run_loop(
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
     with contextlib.closing(run.progress), StopRequest() as stop:
         if step == 0:
-            run.evaluate(state, 0)
+            run.evaluate(hooks.settle(state), 0)
         over = hooks.is_over(state)
         while step < settings.num_steps and stop.received is None and not over:
             batch = run.next_batch()
@@ -150,14 +153,19 @@ def run_loop(
             last = settings.num_steps
             if is_due(step, settings.report_every, last_step=last) or step == 1:
                 run.report(step)
-            if is_due(step, settings.evaluate_every, last_step=last):
+            evaluates = is_due(step, settings.evaluate_every, last_step=last)
+            saves = run.checkpoint_is_due(step)
+            if evaluates or saves:
+                state = hooks.settle(state)
+            if evaluates:
                 scalars = run.evaluate(state, step)
                 if is_due(step, settings.evaluate_every):
                     state = hooks.after_evaluation(state, scalars)
                     over = hooks.is_over(state)
-            if run.checkpoint_is_due(step):
+            if saves:
                 run.save(state, step)
-        run.save(state, step)
+        if step != store.latest_step:
+            run.save(hooks.settle(state), step)
         return LoopResult(state, step, stop.received, over)
 
 

@@ -34,6 +34,11 @@ class DataParallel:
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
     @property
+    def split_second(self) -> NamedSharding:
+        """Placement of a stack of batches: the second axis over the devices."""
+        return NamedSharding(self.mesh, PartitionSpec(None, AXIS))
+
+    @property
     def num_devices(self) -> int:
         """Devices in the mesh."""
         return self.mesh.size
@@ -47,10 +52,11 @@ class DataParallel:
         Returns:
           Arrays [global b, ...], split over the devices.
         """
-        return {
-            name: jax.make_array_from_process_local_data(self.split, array)
-            for name, array in batch.items()
-        }
+        return {name: self.put(array, self.split) for name, array in batch.items()}
+
+    def put(self, array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+        """Moves this process's part of an array to its devices."""
+        return jax.make_array_from_process_local_data(sharding, array)
 
     def replicate(self, tree: Any) -> Any:
         """Returns the tree with a copy of each array on each device."""

@@ -23,6 +23,8 @@ class GanState:
       d_variables: of D: "params", "spectral".
       g_opt_state: optimiser state of G.
       d_opt_state: optimiser state of D.
+      g_average: of G, with the moving average of "params" and a state that fits it
+        once it was settled (`cmrjax.training.averaging`); empty where none is kept.
     """
 
     step: jax.Array
@@ -30,6 +32,12 @@ class GanState:
     d_variables: Variables
     g_opt_state: optax.OptState
     d_opt_state: optax.OptState
+    g_average: Variables = flax.struct.field(default_factory=dict)
+
+    @property
+    def g_evaluated(self) -> Variables:
+        """Variables of G as they are evaluated: the average where one is kept."""
+        return self.g_average or self.g_variables
 
 
 def init_variables(
@@ -78,6 +86,7 @@ def init_state(
     key: jax.Array,
     *,
     image_size: int,
+    averaged: bool = False,
 ) -> GanState:
     """Draws the state at step 0.
 
@@ -88,6 +97,7 @@ def init_state(
       d_optimizer: of D.
       key: PRNG key.
       image_size: side of the training images in pixels.
+      averaged: whether an average of G is kept.
 
     Returns:
       The state.
@@ -104,4 +114,6 @@ def init_state(
         d_variables=d_variables,
         g_opt_state=g_optimizer.init(g_variables["params"]),
         d_opt_state=d_optimizer.init(d_variables["params"]),
+        # Copies: a state is donated, and a buffer can be given away only once.
+        g_average=jax.tree.map(jnp.copy, g_variables) if averaged else {},
     )

@@ -48,6 +48,7 @@ def get_config() -> Config:
     config.optimizer.b2 = 0.9
     config.optimizer.constant_epochs = 50
     config.optimizer.decay_epochs = 0  # linear to 0 after the constant ones
+    config.optimizer.average_decay = 0.0  # of G's moving average; 0: none, as SPADE
     config.optimizer.generator_passes = 2  # 1: both updates share G's images (faster)
 
     config.training = ConfigDict()

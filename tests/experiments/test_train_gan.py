@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from cmrjax.evaluation.curves import read_metrics
+from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
+from cmrjax.synthesis.sample import synthesize
 from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
 from experiments import train_gan
 from experiments.configs import base, multi_a1
@@ -30,6 +32,7 @@ def data(tmp_path_factory) -> pathlib.Path:
     return tiny_data(tmp_path_factory.mktemp("data") / "prepared")
 
 
+REAL = ("image", "valid_mask")
 COMPILED: list[str] = []
 
 
@@ -61,7 +64,8 @@ def _state(workdir: pathlib.Path, config) -> dict:
     assert checkpoint is not None
     trainer = make_trainer(config, open_gan_data(config).train)
     shapes = trainer.abstract_state()
-    wanted = {"g_variables": shapes.g_variables, "d_variables": shapes.d_variables}
+    fields = ("g_variables", "d_variables", "g_average")
+    wanted = {field: getattr(shapes, field) for field in fields}
     return {"name": checkpoint.name, **restore_subtree(checkpoint, wanted)}
 
 
@@ -89,6 +93,24 @@ def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
     assert params.description.schema.name == "cavity"
 
 
+def test_the_average_is_what_is_loaded_and_was_validated(data, unbroken):
+    average, last = load_params(unbroken), load_params(unbroken, weights="last")
+    assert (average.origin.weights, last.origin.weights) == ("average", "last")
+    kernel = average.variables["params"]["conv_img"]["kernel"]
+    assert not np.array_equal(kernel, last.variables["params"]["conv_img"]["kernel"])
+    source = open_gan_data(tiny_config(data)).validation
+    assert source is not None
+    found = {}
+    for params in (average, last):
+        images = synthesize(np.stack([e["label_map"] for e in source]), params)
+        pairs = (images[..., None], *(np.stack([e[k] for e in source]) for k in REAL))
+        found[params.origin.weights] = float(np.mean(psnr(*pairs)))
+    rows = read_metrics(unbroken / "metrics.jsonl")
+    validated = next(r for r in rows if r["step"] == STEPS and "validation_psnr" in r)
+    assert validated["validation_psnr"] == pytest.approx(found["average"], abs=1e-4)
+    assert abs(found["last"] - found["average"]) > 1e-3
+
+
 def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_path):
     config = tiny_config(data)
     for steps in (1, 3, STEPS):
@@ -113,7 +135,7 @@ def _command(config_file: pathlib.Path, workdir: pathlib.Path, *more: str) -> li
 def _overrides(data: pathlib.Path) -> list[str]:
     config = tiny_config(data).to_dict()
     found = []
-    for section in ("data", "model", "loss", "training", "evaluation"):
+    for section in ("data", "model", "loss", "optimizer", "training", "evaluation"):
         for key, value in config[section].items():
             if value != base.get_config()[section][key]:
                 found.append(f"--config.{section}.{key}={value!r}".replace("'", ""))

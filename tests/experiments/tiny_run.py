@@ -19,6 +19,7 @@ def tiny_config(data: pathlib.Path) -> base.Config:
     config.data.image_size = 32
     config.model.base_features = 1
     config.loss.vgg19_weights = ""
+    config.optimizer.average_decay = 0.5
     config.training.batch_size = 2
     config.training.num_steps = STEPS
     config.training.report_every = 1

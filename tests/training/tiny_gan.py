@@ -57,6 +57,7 @@ def make_trainer(
     whole: bool = False,
     num_devices: int = 1,
     optimizer: optax.GradientTransformation | None = None,
+    average_decay: float = 0.0,
     **objective: Any,
 ) -> GanTrainer:
     """Trainer for 64 x 64 images; momentum as its optimiser.
@@ -76,6 +77,7 @@ def make_trainer(
         placement=data_parallel(batch_size=BATCH, num_devices=num_devices),
         image_size=SIDE,
         batch_size=BATCH,
+        average_decay=average_decay,
     )
 
 
@@ -94,6 +96,7 @@ def draw_state(trainer: GanTrainer, seed: int = 0) -> GanState:
         d_variables=d,
         g_opt_state=trainer.g_optimizer.init(g["params"]),
         d_opt_state=trainer.d_optimizer.init(d["params"]),
+        g_average=copy_of(g) if trainer.average_decay else {},
     )
     return trainer.placement.replicate(state)
 
