@@ -8,8 +8,8 @@ from typing import Any
 from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.data.schema_file import find_schema
 from cmrjax.data.source import PreparedDataset, SliceSource
-from cmrjax.labels import get_schema
 from experiments.configs.base import Config
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def open_gan_data(config: Config) -> GanData:
         makes what is missing.
     """
     settings = config.data
-    schema = get_schema(settings.schema)
+    schema = find_schema(settings.schema)
     if not Path(settings.path).exists() and schema.name != "cavity":
         raise ValueError(
             f"config.data.path: no folder {settings.path}\n{NO_MULTI_TISSUE}"

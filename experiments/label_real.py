@@ -26,7 +26,7 @@ from cmrjax.evaluation.labelling_report import closing_lines
 from cmrjax.labels import MULTI_TISSUE
 from cmrjax.segmentation.labelling import EXPERT_CHOICES, TissueModel
 from experiments.labelling_run import LabellingRun, choose_subjects
-from experiments.prepare_data import add_data_options, recipe_from
+from experiments.prepare_data import add_data_options, plan_from, recipe_from
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -82,7 +82,13 @@ def open_labelling(
     Raises:
         ValueError: If an option, the data or the model is not usable.
     """
-    recipe = dataclasses.replace(recipe_from(options), schema=MULTI_TISSUE)
+    recipe = recipe_from(options)
+    # Of the expert's labels the heart is taken; other classes of one's own are not.
+    known = MULTI_TISSUE.class_names
+    label_ids = {
+        i: name if name in known else known[0] for i, name in recipe.label_ids.items()
+    }
+    recipe = dataclasses.replace(recipe, schema=MULTI_TISSUE, label_ids=label_ids)
     if recipe.transform.name == "zscore":
         raise ValueError(
             "--transform=zscore: is for training the segmentation network; what is"
@@ -94,14 +100,9 @@ def open_labelling(
             "--all-slices: is for training the segmentation network; real slices"
             " without heart are not labelled"
         )
-    plan = preconvert.plan_preparation(
-        options.dataset,
-        options.source,
-        options.out,
-        table=options.table,
-        split=options.split,
-        overwrite=options.overwrite,
-    )
+    if options.out is None:
+        raise ValueError("--out=FOLDER is missing")
+    plan = plan_from(options, out=options.out)
     groups, subjects = (
         list(filter(None, text.split(",")))
         for text in (options.groups, options.subjects)

@@ -12,14 +12,14 @@ from cmrjax.data.subject import PreparedSubject, Recipe
 from cmrjax.data.summary import Summary
 from cmrjax.evaluation.labelling_pictures import montage_files
 from cmrjax.evaluation.labelling_report import MONTAGES, write_labelling_report
-from cmrjax.segmentation.label_store import NATIVE_LABELS, LabelStore
+from cmrjax.segmentation.label_store import NATIVE_FOLDER, LabelStore
 from cmrjax.segmentation.labelling import (
     MIN_HEART_AREA,
     TissueModel,
     label_subject,
 )
 
-VERSION = 2  # another one may give other labels: it does not continue a stopped run
+VERSION = 3  # another one may give other labels: it does not continue a stopped run
 
 
 def choose_subjects(
@@ -137,12 +137,12 @@ class LabellingRun:
         rows: list[dict[str, Any]] = []
         for code in dict.fromkeys(v["subject"] for v in summary.volumes):
             place = self.store.path(code)
-            for source, target in (
-                (NATIVE_LABELS, f"nifti/{code}/{code}_sa_gt.nii.gz"),
-                ("montage.png", f"{MONTAGES}/{code}.png"),
-            ):
-                (folder / target).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(place / source, folder / target)
+            copies = {place / "montage.png": folder / MONTAGES / f"{code}.png"}
+            for path in (place / NATIVE_FOLDER).iterdir():
+                copies[path] = folder / "nifti" / code / path.name
+            for source, target in copies.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
             split = self._plan.splits[code]
             for row in self.store.rows(code):
                 identity = {"subject": code, "group": row["group"], "split": split}

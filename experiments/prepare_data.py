@@ -1,8 +1,9 @@
-"""Prepares a data set for training: NIfTI files to arrays with a manifest.
+r"""Prepares a data set for training: NIfTI files to arrays with a manifest.
 
 Example:
     python -m experiments.prepare_data --dataset=mnms --source=OpenDataset \
         --out=prepared/mnms
+    python -m experiments.prepare_data --dataset=nifti --table=cases.csv --check
 
 Exit status: 0 all well, 1 something could not be used (the rest is prepared, unless
 nothing was usable), 2 wrong usage.
@@ -12,13 +13,20 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 from cmrjax.data import preconvert
+from cmrjax.data.check import check_dataset
+from cmrjax.data.datasets import DATASETS
 from cmrjax.data.intensity import TRANSFORM_NAMES, get_transform
+from cmrjax.data.nifti_table import COLUMNS as TABLE_COLUMNS
+from cmrjax.data.schema_file import read_schema
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
+
+NOWHERE = "nothing-is-written-here"  # stands for --out in a check
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,16 +41,35 @@ def build_parser() -> argparse.ArgumentParser:
         " used, 2 usage.",
     )
     add_data_options(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="read everything, say all that is wrong, write nothing",
+    )
     return parser
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which data are prepared, and how."""
     add = parser.add_argument
-    add("--dataset", required=True, choices=list(preconvert.DATASETS))
-    add("--source", required=True, help="folder with the subjects, nested or flat")
-    add("--out", required=True, help="folder to make")
-    add("--table", help="CSV of the subjects (default: searched in and near --source)")
+    add("--dataset", required=True, choices=list(DATASETS))
+    add(
+        "--source",
+        help="folder with the subjects, nested or flat (nifti: from where the paths of"
+        " the table start; default: its folder)",
+    )
+    add("--out", help="folder to make")
+    add(
+        "--table",
+        help="CSV of the subjects (mnms: searched in and near --source; nifti: columns"
+        f" {', '.join(TABLE_COLUMNS)}[, frame])",
+    )
+    add(
+        "--schema",
+        metavar="JSON",
+        help="nifti: file with the classes and the ids of your labels (default: 1 LV,"
+        " 2 MYO, 3 RV)",
+    )
     add(
         "--split",
         help="CSV of the split (default: split.csv in --source, else ours); subjects"
@@ -82,9 +109,18 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
         raise ValueError("--nominal-spacing-except needs --nominal-spacing")
     if options.image_size < 1 or not options.spacing > 0:
         raise ValueError("--image-size and --spacing must be positive")
+    kind = DATASETS[options.dataset]
+    schema, label_ids = kind.schema, kind.label_ids
+    if options.schema is not None:
+        if not kind.own:
+            raise ValueError(
+                f"--schema={options.schema}: the labels of {options.dataset} are known;"
+                " it is for --dataset=nifti"
+            )
+        schema, label_ids = read_schema(options.schema)
     return Recipe(
-        source_names=options.dataset,
-        schema=preconvert.DATASETS[options.dataset],
+        label_ids=dict(label_ids),
+        schema=schema,
         transform=get_transform(options.transform),
         image_size=(options.image_size, options.image_size),
         spacing=(options.spacing, options.spacing),
@@ -94,20 +130,47 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     )
 
 
+def plan_from(options: argparse.Namespace, *, out: str) -> preconvert.Plan:
+    """Finds the subjects that the options name.
+
+    Args:
+        options: See ``add_data_options``.
+        out: Folder to make.
+
+    Raises:
+        ValueError: If an option or the data are not usable.
+    """
+    source = options.source
+    if source is None:
+        if not DATASETS[options.dataset].own:
+            raise ValueError(f"--dataset={options.dataset} needs --source")
+        if options.table is None:
+            raise ValueError(
+                "--dataset=nifti needs --table=FILE, a CSV with the columns"
+                f" {', '.join(TABLE_COLUMNS)}"
+            )
+        source = Path(options.table).absolute().parent
+    return preconvert.plan_preparation(
+        options.dataset,
+        source,
+        out,
+        table=options.table,
+        split=options.split,
+        overwrite=options.overwrite,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
         recipe = recipe_from(options)
-        plan = preconvert.plan_preparation(
-            options.dataset,
-            options.source,
-            options.out,
-            table=options.table,
-            split=options.split,
-            overwrite=options.overwrite,
-        )
+        if options.check:
+            return _check(plan_from(options, out=NOWHERE), recipe)
+        if options.out is None:
+            raise ValueError("--out=FOLDER is missing (or --check, to write nothing)")
+        plan = plan_from(options, out=options.out)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -125,6 +188,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(describe(summary))
     return 1 if summary.problems else 0
+
+
+def _check(plan: preconvert.Plan, recipe: Recipe) -> int:
+    """Reports everything that is wrong; returns the exit status."""
+    try:
+        report = check_dataset(
+            plan,
+            recipe,
+            progress=lambda records: tqdm(records, unit="subject", file=sys.stderr),
+        )
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(report.describe())
+    return 1 if report.problems else 0
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import ndimage
 
 from cmrjax.data.manifest import MANIFEST_FILE
+from cmrjax.data.schema_file import find_schema
 from cmrjax.data.source import PreparedDataset, SliceSource
-from cmrjax.labels import MULTI_TISSUE, LabelSchema, get_schema
+from cmrjax.labels import MULTI_TISSUE, LabelSchema
 from cmrjax.simulation.anatomy import paint_anatomy, sample_anatomy
 from cmrjax.simulation.tissues import tissue_to_class
 from cmrjax.simulation.xcat import open_xcat
@@ -67,7 +68,7 @@ def open_maps(maps: str, config: Config) -> Any:
       ValueError: there is no such thing, or it does not fit the configuration.
     """
     side = config.data.image_size
-    schema = get_schema(config.data.schema)
+    schema = find_schema(config.data.schema)
     if not 16 <= side <= 1024:
         raise ValueError(f"config.data.image_size is {side}; expected 16 to 1024")
     if maps == SIMULATED:

@@ -8,38 +8,20 @@ Each subject is a folder ``<code>`` with ``<code>_sa.nii.gz`` (x, y, slice, time
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from cmrjax.data.records import PHASES, SubjectRecord, read_rows
+from cmrjax.data.nifti import SUFFIXES
+from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects, read_rows
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
 _MAX_DEPTH = 4
 _MAX_REFUSED = 5  # lines about files that are no table, in the error
-_SUFFIXES = (".nii.gz", ".nii")
 _OFFICIAL_NAMES = {
     "unlabeled": "unlabelled",
     "unlabelled": "unlabelled",
     "validation": "validation",
     "testing": "testing",
 }
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """What a source folder holds.
-
-    Attributes:
-        records: Usable subjects, sorted by code.
-        notices: Lines about what is normal but worth knowing.
-        problems: One line per subject that cannot be used: file, value, fix.
-        table_path: The CSV that was read.
-    """
-
-    records: tuple[SubjectRecord, ...]
-    notices: tuple[str, ...]
-    problems: tuple[str, ...]
-    table_path: Path
 
 
 def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Subjects:
@@ -76,7 +58,8 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     notices = (
         [f"{absent} subjects of {table_path.name} have no folder"] if absent else []
     )
-    return Subjects(tuple(records), tuple(notices), tuple(problems), table_path)
+    inputs = {"table": table_path}
+    return Subjects(tuple(records), tuple(notices), tuple(problems), inputs)
 
 
 def official_subset(folder: str | Path) -> str:
@@ -106,8 +89,8 @@ def _subject_folders(source: Path) -> dict[str, list[Path]]:
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
         if depth >= _MAX_DEPTH:
             subfolders.clear()
-        names = {f"{path.name}_sa{ending}" for ending in _SUFFIXES}
-        names |= {f"{path.name}_sa_gt{ending}" for ending in _SUFFIXES}
+        names = {f"{path.name}_sa{ending}" for ending in SUFFIXES}
+        names |= {f"{path.name}_sa_gt{ending}" for ending in SUFFIXES}
         if depth > 0 and names & set(files):
             found.setdefault(path.name, []).append(path)
     return found
@@ -139,18 +122,17 @@ def _record(
     for column in ("Vendor", "Centre"):
         if not row[column]:
             raise ValueError(f"{table_path}: {code} has no {column}; fill it in")
+    # An empty cell: the subject has no such phase (but it needs one of them).
+    phases = tuple(
+        (p, _frame(row[p], p, code, table_path))
+        for p in PHASES
+        if row[p] or not any(row[q] for q in PHASES)
+    )
     return SubjectRecord(
         subject=code,
         vendor=row["Vendor"],
         centre=_centre(row["Centre"]),
-        image_path=image,
-        label_path=_existing(folder, f"{code}_sa_gt"),
-        # An empty cell: the subject has no such phase (but it needs one of them).
-        phases=tuple(
-            (p, _frame(row[p], p, code, table_path))
-            for p in PHASES
-            if row[p] or not any(row[q] for q in PHASES)
-        ),
+        pairs=(FilePair(image, _existing(folder, f"{code}_sa_gt"), phases),),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
         official_subset=_subset_of_links(folder, source),
     )
@@ -165,7 +147,7 @@ def _subset_of_links(folder: Path, source: Path) -> str:
 
 
 def _existing(folder: Path, stem: str) -> Path | None:
-    paths = (folder / (stem + ending) for ending in _SUFFIXES)
+    paths = (folder / (stem + ending) for ending in SUFFIXES)
     return next((path for path in paths if path.exists()), None)
 
 

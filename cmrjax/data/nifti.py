@@ -21,6 +21,13 @@ _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
 
 
+def split_suffix(path: str | Path) -> tuple[str, str]:
+    """Splits the name of a file: ("case", ".nii.gz") of "folder/case.nii.gz"."""
+    name = Path(path).name
+    suffix = next((s for s in SUFFIXES if name.endswith(s)), "")
+    return name.removesuffix(suffix), suffix
+
+
 @dataclass(frozen=True)
 class NiftiFile:
     """A NIfTI file in memory.

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cmrjax.data.datasets import get_dataset
 from cmrjax.data.growing_array import GrowingArray
 from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
-from cmrjax.data.mnms import find_subjects
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.split import (
     committed_split,
@@ -31,10 +31,6 @@ from cmrjax.data.subject import (
 )
 from cmrjax.data.summary import Summary
 from cmrjax.files import atomic_directory, provenance, sha256_file, write_json
-from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
-
-DATASETS: dict[str, LabelSchema] = {"mnms": CAVITY, "simulated": MULTI_TISSUE}
-"""Data sets that can be prepared, and the schema of their labels."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Plan:
     """What is to be prepared; everything in it was checked.
 
     Attributes:
-        dataset: Name in ``DATASETS``.
+        dataset: Name in ``datasets.DATASETS``.
         source: Folder with the subjects.
         out: Folder to make.
         overwrite: Whether ``out`` may be replaced.
@@ -93,8 +89,8 @@ def plan_preparation(
     """Finds the subjects and their splits and checks that ``out`` may be written.
 
     Args:
-        dataset: Name in ``DATASETS``.
-        source: Folder with the subjects (see ``mnms.find_subjects``).
+        dataset: Name in ``datasets.DATASETS``.
+        source: Folder with the subjects (see ``datasets.DATASETS``).
         out: Folder to make.
         table: CSV of the subjects; by default it is searched.
         split: CSV of the split; by default ``source/split.csv`` or the committed one.
@@ -105,13 +101,12 @@ def plan_preparation(
     Raises:
         ValueError: If the source, the table, the split or ``out`` is not usable.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
+    kind = get_dataset(dataset)
     source, out = Path(source), Path(out)
     _check_out(out, overwrite)
-    subjects = find_subjects(source, table=table)
+    subjects = kind.find(source, table=table)
     split_path = find_split(dataset, source) if split is None else Path(split)
-    inputs = {"table": subjects.table_path}
+    inputs = dict(subjects.inputs)
     if split_path is not None:
         inputs["split"] = split_path
     splits, labelled, notices = _assign(dataset, subjects.records, split_path)
@@ -273,11 +268,16 @@ def _volume_entry(
     plan: Plan, record: SubjectRecord, volume: PreparedVolume
 ) -> dict[str, Any]:
     """The volume's facts, with paths relative to the source folder."""
-    label = record.label_path
+    pair = record.pair_of(volume.description["phase"])
+
+    def relative(path: Path) -> str:
+        inside = path.is_relative_to(plan.source)
+        return (path.relative_to(plan.source) if inside else path).as_posix()
+
     return {
         **volume.description,
-        "image_file": record.image_path.relative_to(plan.source).as_posix(),
-        "label_file": label and label.relative_to(plan.source).as_posix(),
+        "image_file": relative(pair.image_path),
+        "label_file": pair.label_path and relative(pair.label_path),
         "num_slices": len(volume.slices),
     }
 

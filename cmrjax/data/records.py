@@ -9,6 +9,21 @@ PHASES = ("ED", "ES")
 
 
 @dataclass(frozen=True)
+class FilePair:
+    """An image file and its labels.
+
+    Attributes:
+        image_path: NIfTI file with the images.
+        label_path: NIfTI file with the labels, or None if there is none.
+        phases: Pairs of phase (as "ED") and frame index in both files.
+    """
+
+    image_path: Path
+    label_path: Path | None
+    phases: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class SubjectRecord:
     """One subject of a data set: who, and which files.
 
@@ -16,9 +31,8 @@ class SubjectRecord:
         subject: Code of the subject, unique in the data set.
         vendor: Letter of the scanner's vendor, for example ``"A"``.
         centre: Number of the centre as text, for example ``"1"``.
-        image_path: NIfTI file with the images.
-        label_path: NIfTI file with the labels, or None if there is none.
-        phases: Pairs of phase ("ED", "ES") and frame index in the files.
+        pairs: The files: one pair that holds all phases, as in M&Ms, or one for each
+            phase, as in ACDC.
         subset: Folder of the subject's folder inside the source ("" if flat), for
             example ``"Training/Labeled"``.
         official_subset: Which part of the official download the folder belongs to,
@@ -29,16 +43,40 @@ class SubjectRecord:
     subject: str
     vendor: str
     centre: str
-    image_path: Path
-    label_path: Path | None
-    phases: tuple[tuple[str, int], ...]
+    pairs: tuple[FilePair, ...]
     subset: str = ""
     official_subset: str = ""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of all phases, in the order of the pairs."""
+        return tuple(phase for pair in self.pairs for phase, _ in pair.phases)
+
+    def pair_of(self, phase: str) -> FilePair:
+        """Returns the files that hold a phase."""
+        return next(pair for pair in self.pairs if phase in dict(pair.phases))
 
     @property
     def group(self) -> str:
         """Vendor and centre in one, for example ``"A1"``."""
         return f"{self.vendor}{self.centre}"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a data set holds.
+
+    Attributes:
+        records: Usable subjects, sorted by code.
+        notices: Lines about what is normal but worth knowing.
+        problems: One line per subject that cannot be used: file, value, fix.
+        inputs: Files that tell about the subjects, by name, as the table.
+    """
+
+    records: tuple[SubjectRecord, ...]
+    notices: tuple[str, ...]
+    problems: tuple[str, ...]
+    inputs: dict[str, Path]
 
 
 def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:

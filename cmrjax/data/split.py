@@ -15,7 +15,7 @@ from cmrjax.data.records import SubjectRecord, read_rows
 
 SPLITS = ("train", "test", "development", "evaluation")
 _HELD_OUT_SUBSETS = ("unlabelled", "validation", "testing")
-_WITH_TEST_SET = ("mnms",)  # data sets with official test subjects
+_WITH_TEST_SET = ("mnms", "acdc")  # data sets with official test subjects
 # What is said about subjects that the split file does not name, by why.
 _BY_CODE = "{n} subjects are not in {place}; assigned by their code: {counts}"
 _OFFICIAL = (

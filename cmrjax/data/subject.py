@@ -1,6 +1,6 @@
 """Prepares one subject: reads, checks, normalises, resamples, crops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ class Recipe:
     """How volumes are prepared.
 
     Attributes:
-        source_names: Name of the source in ``SOURCE_LABELS``: what its ids mean.
+        label_ids: What the ids in the label files mean.
         schema: Schema of the prepared labels.
         transform: Native intensities to [-1, 1].
         image_size: Rows and columns of the prepared slices, pixels.
@@ -36,7 +36,9 @@ class Recipe:
             is to see whole stacks.
     """
 
-    source_names: str = "mnms"
+    label_ids: Mapping[int, str] = field(
+        default_factory=lambda: dict(SOURCE_LABELS["mnms"])
+    )
     schema: LabelSchema = CAVITY
     transform: IntensityTransform = field(default_factory=PercentileTransform)
     image_size: tuple[int, int] = (256, 256)
@@ -140,29 +142,34 @@ def prepare_subject(
     """
     assert with_labels or labeller is not None
     result = PreparedSubject()
-    try:
-        labels = read_labels(record, labels_expected) if with_labels else None
-        if with_labels and labels is None:
-            result.unlabelled = True
-            return result
-        image = read_nifti(record.image_path)
-        if labels is None:
-            check_frames(record, image)
-        else:
-            check_pair(image, labels)
-            check_label_frames(record, labels)
-    except ValueError as error:
-        result.problems.append(str(error))
-        return result
-    result.notices += header_notices(image, labels)
-    for phase, frame in record.phases:
+    unlabelled = 0
+    for pair in record.pairs:
         try:
-            native = _native_phase(recipe, image, labels, phase, frame)
-            result.volumes.append(
-                _prepare_phase(record, recipe, native, labels, labeller, result.notices)
-            )
+            labels = read_labels(record, pair, labels_expected) if with_labels else None
+            if with_labels and labels is None:
+                unlabelled += 1
+                continue
+            image = read_nifti(pair.image_path)
+            if labels is None:
+                check_frames(pair, image)
+            else:
+                check_pair(image, labels)
+                check_label_frames(pair, labels)
         except ValueError as error:
             result.problems.append(str(error))
+            continue
+        result.notices += header_notices(image, labels)
+        for phase, frame in pair.phases:
+            try:
+                native = _native_phase(recipe, image, labels, phase, frame)
+                volume = _prepare_phase(
+                    record, recipe, native, labels, labeller, result.notices
+                )
+            except ValueError as error:
+                result.problems.append(str(error))
+            else:
+                result.volumes.append(volume)
+    result.unlabelled = unlabelled == len(record.pairs)
     return result
 
 
@@ -264,7 +271,7 @@ def _native_labels(
     """Labels of a frame, [d, h, w] uint8, with the ids of the recipe's schema."""
     native = recipe.schema.remap(
         labels.frames[frame],
-        SOURCE_LABELS[recipe.source_names],
+        recipe.label_ids,
         where=f"{labels.path}, {phase}",
     )
     if not np.isin(native, recipe.schema.heart_ids).any():

@@ -2,15 +2,18 @@
 
 import numpy as np
 
-from cmrjax.data.nifti import NiftiFile, read_nifti
-from cmrjax.data.records import SubjectRecord
+from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix
+from cmrjax.data.records import FilePair, SubjectRecord
 
 
-def read_labels(record: SubjectRecord, labels_expected: bool) -> NiftiFile | None:
-    """Reads the label file of a subject.
+def read_labels(
+    record: SubjectRecord, pair: FilePair, labels_expected: bool
+) -> NiftiFile | None:
+    """Reads a label file of a subject.
 
     Args:
         record: The subject.
+        pair: The label file, and the image that it belongs to.
         labels_expected: Whether a file that holds background only is an error; in the
             folder "Unlabeled" it never is.
 
@@ -21,14 +24,15 @@ def read_labels(record: SubjectRecord, labels_expected: bool) -> NiftiFile | Non
         ValueError: If it is missing, empty or not readable; one line, with the file.
     """
     in_unlabelled = record.official_subset == "unlabelled"
-    if record.label_path is None:
+    if pair.label_path is None:
         if in_unlabelled:
             return None
+        stem, suffix = split_suffix(pair.image_path)
         raise ValueError(
-            f"{record.image_path}: has no label file beside it, expected"
-            f" {record.subject}_sa_gt.nii.gz; fetch it or leave the subject out"
+            f"{pair.image_path}: has no label file beside it, expected"
+            f" {stem}_gt{suffix}; fetch it or leave the subject out"
         )
-    labels = read_nifti(record.label_path)
+    labels = read_nifti(pair.label_path)
     if labels.frames.any():
         return labels
     if labels_expected and not in_unlabelled:
@@ -67,10 +71,10 @@ def header_notices(image: NiftiFile, labels: NiftiFile | None) -> list[str]:
     return notices
 
 
-def check_frames(record: SubjectRecord, file: NiftiFile) -> None:
+def check_frames(pair: FilePair, file: NiftiFile) -> None:
     """Raises ValueError unless the file has the frames of the table."""
     count = len(file.frames)
-    for phase, frame in record.phases:
+    for phase, frame in pair.phases:
         if frame >= count:
             raise ValueError(
                 f"{file.path}: the table puts {phase} at frame {frame}, the file has"
@@ -78,13 +82,13 @@ def check_frames(record: SubjectRecord, file: NiftiFile) -> None:
             )
 
 
-def check_label_frames(record: SubjectRecord, labels: NiftiFile) -> None:
+def check_label_frames(pair: FilePair, labels: NiftiFile) -> None:
     """Raises ValueError unless the table's frames exist and are the labelled ones."""
-    check_frames(record, labels)
-    wanted = {frame for _, frame in record.phases}
+    check_frames(pair, labels)
+    wanted = {frame for _, frame in pair.phases}
     if not any(labels.frames[frame].any() for frame in wanted):
         found = [i for i, frame in enumerate(labels.frames) if frame.any()]
-        stated = ", ".join(f"{phase} {frame}" for phase, frame in record.phases)
+        stated = ", ".join(f"{phase} {frame}" for phase, frame in pair.phases)
         raise ValueError(
             f"{labels.path}: has labels at frame(s) {', '.join(map(str, found))}, but"
             f" the table says {stated}; correct the table"

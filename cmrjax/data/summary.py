@@ -39,14 +39,15 @@ def describe(summary: Summary) -> str:
         row[0].add(entry["subject"])
         row[1].add(entry["volume"])
         row[2].add((entry["volume"], entry["slice"]))
-    lines = [f"{'group':8}{'split':13}{'subjects':>9}{'volumes':>9}{'slices':>9}"]
+    width = max([8, *(len(group) + 2 for group, _ in rows)])
+    lines = [f"{'group':{width}}{'split':13}{'subjects':>9}{'volumes':>9}{'slices':>9}"]
     for (group, split), row in sorted(rows.items()):
         cells = "".join(f"{len(members):9}" for members in row)
-        lines.append(f"{group:8}{split:13}{cells}")
+        lines.append(f"{group:{width}}{split:13}{cells}")
     subjects = {entry["subject"] for entry in summary.slices}
-    lines.append(
-        f"{'all':21}{len(subjects):9}{len(summary.volumes):9}{len(summary.slices):9}"
-    )
+    counts = (len(subjects), len(summary.volumes), len(summary.slices))
+    cells = "".join(f"{count:9}" for count in counts)
+    lines.append(f"{'all':{width + 13}}{cells}")
     shares = 100 * summary.class_pixels / max(1, summary.class_pixels.sum())
     lines.append(
         "classes, % of unpadded pixels: "

@@ -26,7 +26,7 @@ from cmrjax.files import (
 from cmrjax.segmentation.labelling import LabelledSubject
 
 SETTINGS_FILE = "settings.json"
-NATIVE_LABELS = "native_labels.nii.gz"
+NATIVE_FOLDER = "nifti"  # labels on the grid of each image file
 _FACTS = "subject.json"
 _FOLDER = "subjects"
 
@@ -83,8 +83,10 @@ class LabelStore:
             for index, volume in enumerate(prepared.volumes):
                 np.save(folder / f"images_{index}.npy", volume.images.astype("f2"))
                 np.save(folder / f"labels_{index}.npy", volume.labels)
-            if labelled.native is not None and labelled.affine is not None:
-                write_volume(folder / NATIVE_LABELS, labelled.native, labelled.affine)
+            for native in labelled.native:
+                path = folder / NATIVE_FOLDER / native.name
+                path.parent.mkdir(exist_ok=True)
+                write_volume(path, native.labels, native.affine)
             for name, content in files.items():
                 write_bytes(folder / name, content)
             facts = {
@@ -161,13 +163,15 @@ def _check_settings(
 def _sources(record: SubjectRecord) -> dict[str, Any]:
     """What a subject is made from: files with size and time, and its frames."""
     files = {}
-    for path in (record.image_path, record.label_path):
+    for path in (
+        p for pair in record.pairs for p in (pair.image_path, pair.label_path)
+    ):
         if path is not None and path.exists():
             status = os.stat(path)
             files[path.name] = [status.st_size, status.st_mtime_ns]
     return {
         "files": files,
-        "phases": [list(phase) for phase in record.phases],
+        "phases": [list(phase) for pair in record.pairs for phase in pair.phases],
         "group": record.group,
     }
 

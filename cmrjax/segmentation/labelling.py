@@ -1,11 +1,13 @@
 """Labels all tissues of one subject: predicts, and puts the expert's heart in."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from cmrjax.data.geometry import GridMap
+from cmrjax.data.nifti import split_suffix
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.subject import NativePhase, PreparedSubject, Recipe, prepare_subject
 from cmrjax.labels import LabelSchema
@@ -69,22 +71,35 @@ class LabelledPhase:
 
 
 @dataclass(frozen=True)
+class NativeLabels:
+    """Labels on the grid of one image file.
+
+    Attributes:
+        name: File name that goes with the image's, as P1_sa_gt.nii.gz.
+        labels: [t, d, h, w] uint8, all frames of the image file, background in those
+            that are no phase.
+        affine: [4, 4] of the image file.
+    """
+
+    name: str
+    labels: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
 class LabelledSubject:
     """What came of a subject.
 
     Attributes:
         prepared: Volumes with the new labels, problems and notices.
         phases: The labels of each prepared volume's phase, by phase.
-        native: [t, d, h, w] uint8 labels on the grid of the image file, all its frames,
-            background in those that are no phase; None if nothing was prepared.
-        affine: [4, 4] of the image file; None if nothing was prepared.
+        native: Labels for each image file; empty if nothing was prepared.
         rows: One dict for each slice of each phase, see ``agreement.slice_rows``.
     """
 
     prepared: PreparedSubject
     phases: dict[str, LabelledPhase] = field(default_factory=dict)
-    native: np.ndarray | None = None
-    affine: np.ndarray | None = None
+    native: tuple[NativeLabels, ...] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -201,14 +216,20 @@ def label_subject(
     sources = [source for source in sources if source.phase in done]
     if not sources:
         return LabelledSubject(prepared)
-    file = sources[0].file
-    native_labels = np.zeros(file.frames.shape, np.uint8)
+    files: dict[Path, NativeLabels] = {}
     rows: list[dict[str, Any]] = []
     for source in sources:
-        native_labels[source.frame] = phases[source.phase].native
+        file = source.file
+        if file.path not in files:
+            stem, _ = split_suffix(file.path)
+            if any(other.name == f"{stem}_gt.nii.gz" for other in files.values()):
+                stem = f"{stem}_{source.phase}"  # same name in another folder
+            empty = np.zeros(file.frames.shape, np.uint8)
+            files[file.path] = NativeLabels(f"{stem}_gt.nii.gz", empty, file.affine)
+        files[file.path].labels[source.frame] = phases[source.phase].native
         rows += _phase_rows(record, recipe.schema, source, phases[source.phase])
     kept = {source.phase: phases[source.phase] for source in sources}
-    return LabelledSubject(prepared, kept, native_labels, file.affine, rows)
+    return LabelledSubject(prepared, kept, tuple(files.values()), rows)
 
 
 def _phase_rows(

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmrjax.data.nifti import SUFFIXES, NiftiFile, read_nifti, write_volume
+from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix, write_volume
 from cmrjax.files import provenance, read_json, sha256_file, write_json
 from cmrjax.synthesis.label_input import LabelInput
 from cmrjax.synthesis.params import ModelParams, hash_params
@@ -112,9 +112,7 @@ class Synthesizer:
 
 def case_name(label_path: str | Path) -> str:
     """Returns the name of the outputs: the file's, without suffix and "_gt"."""
-    name = Path(label_path).name
-    for suffix in SUFFIXES:
-        name = name.removesuffix(suffix)
+    name, _ = split_suffix(label_path)
     return name.removesuffix(LABEL_MARK) or name
 
 

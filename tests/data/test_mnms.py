@@ -13,15 +13,15 @@ def test_flat_folder(tmp_path):
         write_subject(tmp_path, code)
     table = write_table(tmp_path / "info.csv", ROWS)
     found = mnms.find_subjects(tmp_path)
-    assert found.table_path == table
+    assert found.inputs["table"] == table
     assert [r.subject for r in found.records] == ["P0", "P1"]
     assert not found.problems
     assert not found.notices
     record = found.records[1]
     assert record.group == "B3"
-    assert record.phases == (("ED", 1), ("ES", 0))
-    assert record.image_path == tmp_path / "P1" / "P1_sa.nii.gz"
-    assert record.label_path == tmp_path / "P1" / "P1_sa_gt.nii.gz"
+    assert record.pairs[0].phases == (("ED", 1), ("ES", 0))
+    assert record.pairs[0].image_path == tmp_path / "P1" / "P1_sa.nii.gz"
+    assert record.pairs[0].label_path == tmp_path / "P1" / "P1_sa_gt.nii.gz"
     assert record.subset == ""
     assert record.official_subset == ""
 
@@ -111,7 +111,7 @@ def test_table_as_the_official_one(tmp_path):
     )
     record = mnms.find_subjects(tmp_path).records[0]
     assert record.group == "B2"
-    assert record.phases == (("ED", 0), ("ES", 1))
+    assert record.pairs[0].phases == (("ED", 0), ("ES", 1))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -126,7 +126,7 @@ def test_table_in_other_encodings_and_with_other_separators(
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     (record,) = mnms.find_subjects(tmp_path).records
     assert record.group == "B2"
-    assert record.phases == (("ED", 0), ("ES", 1))
+    assert record.pairs[0].phases == (("ED", 0), ("ES", 1))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):
@@ -145,7 +145,7 @@ def test_split_file_is_not_taken_for_the_table(tmp_path):
     (tmp_path / "a_split.csv").write_text("External code,split\nP0,train\n")
     write_table(tmp_path / "t.csv", ROWS)
     found = mnms.find_subjects(tmp_path)
-    assert found.table_path.name == "t.csv"
+    assert found.inputs["table"].name == "t.csv"
     assert found.notices == ("1 subjects of t.csv have no folder",)
 
 
@@ -171,7 +171,7 @@ def test_an_empty_cell_is_a_phase_that_the_subject_does_not_have(tmp_path):
     write_subject(tmp_path, "P1")
     write_table(tmp_path / "t.csv", {"P1": ("A", 1, "", 1)})
     found = mnms.find_subjects(tmp_path)
-    assert found.records[0].phases == (("ES", 1),)
+    assert found.records[0].pairs[0].phases == (("ES", 1),)
     assert not found.problems
 
 
@@ -189,7 +189,7 @@ def test_missing_label_file_and_vendor(tmp_path):
     write_subject(tmp_path, "P1")
     write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1), "P1": ("", 1, 0, 1)})
     found = mnms.find_subjects(tmp_path)
-    assert found.records[0].label_path is None
+    assert found.records[0].pairs[0].label_path is None
     assert "P1 has no Vendor; fill it in" in found.problems[0]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cmrjax.data import preconvert
+from cmrjax.data.datasets import DATASETS
 from cmrjax.data.intensity import ClipTransform
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.split import committed_split
@@ -217,11 +218,12 @@ def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path):
 
 def test_simulated_keeps_the_multi_tissue_schema(tmp_path):
     source = write_small_set(tmp_path / "in", count=1)
-    recipe = Recipe("simulated", preconvert.DATASETS["simulated"], image_size=(32, 32))
+    kind = DATASETS["simulated"]
+    recipe = Recipe(kind.label_ids, kind.schema, image_size=(32, 32))
     _run(source, tmp_path / "out", recipe=recipe, dataset="simulated")
     assert PreparedDataset.open(tmp_path / "out").schema.name == "multi_tissue"
-    with pytest.raises(ValueError, match=r"no data set 'acdc'; there are mnms, simul"):
-        _run(source, tmp_path / "b", dataset="acdc")
+    with pytest.raises(ValueError, match=r"no data set 'emidec'; there are mnms, a"):
+        _run(source, tmp_path / "b", dataset="emidec")
 
 
 def test_nominal_spacing_is_counted(tmp_path):
@@ -272,7 +274,8 @@ def test_another_way_to_prepare_and_more_files(tmp_path):
 
     def prepare(record, recipe, *, labels_expected):
         asked.append((record.subject, labels_expected))
-        without = dataclasses.replace(record, label_path=None)
+        pair = dataclasses.replace(record.pairs[0], label_path=None)
+        without = dataclasses.replace(record, pairs=(pair,))
         ones = np.ones((4, 32, 32), np.uint8)
         return prepare_subject(
             without, recipe, labeller=lambda _: ones, with_labels=False

@@ -4,13 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from cmrjax.data.records import SubjectRecord, read_rows
+from cmrjax.data.records import FilePair, SubjectRecord, read_rows
 
 
 def test_group_is_vendor_and_centre():
-    record = SubjectRecord("X", "B", "3", Path("i"), None, (("ED", 0), ("ES", 9)))
+    pair = FilePair(Path("i"), None, (("ED", 0), ("ES", 9)))
+    record = SubjectRecord("X", "B", "3", (pair,))
     assert record.group == "B3"
     assert hash(record) == hash(record)
+
+
+def test_phases_are_those_of_all_files():
+    pairs = tuple(FilePair(Path(p), None, ((p, 0),)) for p in ("ED", "ES"))
+    record = SubjectRecord("X", "B", "3", pairs)
+    assert record.phases == ("ED", "ES")
+    assert record.pair_of("ES") is pairs[1]
 
 
 def test_rows_keep_their_line_numbers_quotes_and_umlauts(tmp_path):

@@ -1,7 +1,6 @@
 """The split: the committed file, assignment, errors."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ CODES = [f"S{i}" for i in range(200)]
 
 
 def _record(code: str, group: str = "A1", official: str = "") -> SubjectRecord:
-    return SubjectRecord(code, group[0], group[1:], Path("i"), None, (), "", official)
+    return SubjectRecord(code, group[0], group[1:], (), "", official)
 
 
 def _splits(

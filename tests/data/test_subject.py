@@ -6,7 +6,7 @@ import pytest
 from cmrjax.data.intensity import PercentileTransform
 from cmrjax.data.mnms import find_subjects
 from cmrjax.data.subject import Recipe, prepare_subject
-from cmrjax.labels import MULTI_TISSUE
+from cmrjax.labels import MULTI_TISSUE, SOURCE_LABELS
 from tests.data.mnms_tree import make_arrays, write_subject, write_table
 
 RECIPE = Recipe(image_size=(32, 32))
@@ -89,7 +89,9 @@ def test_simulated_labels_keep_all_classes(tmp_path):
     labels = make_arrays()[1]
     labels[:3, :, 1:] = 6
     labels[-3:, :, 1:] = 4
-    recipe = Recipe(source_names="simulated", schema=MULTI_TISSUE, image_size=(32, 32))
+    recipe = Recipe(
+        label_ids=SOURCE_LABELS["simulated"], schema=MULTI_TISSUE, image_size=(32, 32)
+    )
     result = prepare_subject(_record(tmp_path, labels=labels), recipe)
     assert set(np.unique(result.volumes[0].labels)) == {0, 1, 2, 3, 4, 6}
 
@@ -127,8 +129,8 @@ def test_no_labels_at_all_is_a_problem_where_labels_are_expected(tmp_path):
     assert not result.unlabelled
     assert not result.volumes
     assert result.problems == [
-        f"{record.label_path}: holds background only, but P0 is one of the labelled"
-        " subjects; fetch it again or leave the subject out"
+        f"{record.pairs[0].label_path}: holds background only, but P0 is one of the"
+        " labelled subjects; fetch it again or leave the subject out"
     ]
 
 
@@ -250,8 +252,8 @@ def test_a_labeller_decides_labels_and_slices(tmp_path):
 
 def test_without_labels_the_file_is_not_read(tmp_path):
     record = _record(tmp_path)
-    assert record.label_path is not None
-    record.label_path.unlink()
+    assert record.pairs[0].label_path is not None
+    record.pairs[0].label_path.unlink()
 
     def labeller(native):
         assert native.labels is None

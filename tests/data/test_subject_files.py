@@ -24,7 +24,8 @@ def _record(folder, *, phases=(0, 1), **options):
 
 
 def test_labels_are_read(tmp_path):
-    file = read_labels(_record(tmp_path), True)
+    record = _record(tmp_path)
+    file = read_labels(record, record.pairs[0], True)
     assert file is not None
     np.testing.assert_array_equal(file.frames, make_arrays()[1].T)
 
@@ -36,26 +37,29 @@ def test_background_only(tmp_path, subset, expected):
     record = dataclasses.replace(record, official_subset=subset)
     if expected and not subset:
         with pytest.raises(ValueError, match="holds background only"):
-            read_labels(record, expected)
+            read_labels(record, record.pairs[0], expected)
     else:
-        assert read_labels(record, expected) is None
+        assert read_labels(record, record.pairs[0], expected) is None
 
 
 def test_no_label_file(tmp_path):
-    record = dataclasses.replace(_record(tmp_path), label_path=None)
-    with pytest.raises(ValueError, match="has no label file beside it"):
-        read_labels(record, False)
+    record = _record(tmp_path)
+    pair = dataclasses.replace(record.pairs[0], label_path=None)
+    with pytest.raises(
+        ValueError, match=r"no label file beside it, .* P0_sa_gt\.nii\."
+    ):
+        read_labels(record, pair, False)
     record = dataclasses.replace(record, official_subset="unlabelled")
-    assert read_labels(record, True) is None
+    assert read_labels(record, pair, True) is None
 
 
 def test_frames_and_shapes(tmp_path):
-    record = _record(tmp_path, phases=(0, 2))
-    image = read_nifti(record.image_path)
+    (pair,) = _record(tmp_path, phases=(0, 2)).pairs
+    image = read_nifti(pair.image_path)
     with pytest.raises(ValueError, match=r"ES at frame 2, the file has 2 frame\(s\)"):
-        check_frames(record, image)
+        check_frames(pair, image)
     empty = dataclasses.replace(image, frames=image.frames * 0 + [[[[0]]], [[[1]]]])
-    first = dataclasses.replace(record, phases=(("ED", 0),))
+    first = dataclasses.replace(pair, phases=(("ED", 0),))
     with pytest.raises(ValueError, match=r"labels at frame\(s\) 1, but the table says"):
         check_label_frames(first, empty)
     cut = dataclasses.replace(image, frames=image.frames[:, :3])
@@ -64,7 +68,7 @@ def test_frames_and_shapes(tmp_path):
 
 
 def test_headers_without_a_label_file(tmp_path):
-    image = read_nifti(_record(tmp_path).image_path)
+    image = read_nifti(_record(tmp_path).pairs[0].image_path)
     assert header_notices(image, None) == []
     odd = dataclasses.replace(image, spacing=(10.0, 1.33, 1.5))
     (line,) = header_notices(odd, None)

@@ -9,7 +9,7 @@ from cmrjax.data.mnms import find_subjects
 from cmrjax.data.nifti import read_nifti
 from cmrjax.data.subject import Recipe
 from cmrjax.labels import MULTI_TISSUE
-from cmrjax.segmentation.label_store import NATIVE_LABELS, LabelStore
+from cmrjax.segmentation.label_store import NATIVE_FOLDER, LabelStore
 from cmrjax.segmentation.labelling import label_subject
 from tests.data.mnms_tree import make_arrays, write_subject, write_table
 from tests.segmentation.fake_segmenter import FakeSegmenter
@@ -46,8 +46,8 @@ def test_what_was_saved_comes_back(tmp_path):
     np.testing.assert_equal(store.rows("P0"), labelled.rows)  # NaN included
     assert store.subjects == ["P0"]
     assert (store.path("P0") / "montage.png").read_bytes() == b"picture"
-    native = read_nifti(store.path("P0") / NATIVE_LABELS)
-    np.testing.assert_array_equal(native.frames, labelled.native)
+    native = read_nifti(store.path("P0") / NATIVE_FOLDER / "P0_sa_gt.nii.gz")
+    np.testing.assert_array_equal(native.frames, labelled.native[0].labels)
     store.remove()
     assert not (tmp_path / "work").exists()
 
@@ -59,7 +59,8 @@ def test_a_subject_whose_sources_changed_is_made_again(tmp_path, what):
         write_table(tmp_path / "in" / "t.csv", {"P0": ("A", 1, 1, 0)})
         record = find_subjects(tmp_path / "in").records[0]
     else:
-        path = record.label_path if what != "image" else record.image_path
+        (pair,) = record.pairs
+        path = pair.label_path if what != "image" else pair.image_path
         assert path is not None
         if what == "deleted":
             path.unlink()

@@ -1,0 +1,117 @@
+"""--check: everything that is wrong is said, and nothing is written."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from experiments import prepare_data
+from tests.data.acdc_tree import write_patient
+from tests.data.mnms_tree import (
+    make_arrays,
+    save_nifti,
+    write_small_set,
+    write_split,
+    write_subject,
+    write_table,
+)
+
+
+def _check(capsys, source, *more, dataset="mnms"):
+    arguments = [f"--dataset={dataset}", f"--source={source}", "--image-size=32"]
+    status = prepare_data.main([*arguments, "--check", *more])
+    return status, capsys.readouterr().out
+
+
+def test_a_sound_set(tmp_path, capsys, monkeypatch):
+    source = write_small_set(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    status, text = _check(capsys, source)
+    assert status == 0
+    assert "looked at 3 subjects: 6 volumes and 18 slices can be used" in text
+    assert "A1      train             2 subjects" in text
+    assert "voxel size (x, y, z): 1.33 x 1.33 x 10 mm" in text
+    assert "native size (x, y, z): 24 x 20 x 4 voxels" in text
+    assert text.endswith("0 problems, 0 notices; nothing was written\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_everything_is_said_at_once(tmp_path, capsys):
+    source = write_small_set(tmp_path / "in", count=7)
+    (source / "P0" / "P0_sa.nii.gz").write_bytes(b"")
+    _, labels = make_arrays()
+    labels[0, 0, 0, 0] = 7
+    write_subject(source, "P1", labels=labels)
+    for name in ("_sa.nii.gz", "_sa_gt.nii.gz"):  # P6 is a test subject
+        shutil.copy(source / f"P2/P2{name}", source / f"P6/P6{name}")
+    _, gap = make_arrays()
+    gap[:, :, 2] = 0
+    write_subject(source, "P3", labels=gap, seed=3)
+    write_subject(source, "P4", seed=4, zooms=(3.5, 3.5, 10.0))
+    status, text = _check(capsys, source)
+    assert status == 1
+    for line in (
+        "P0_sa.nii.gz: file is empty",
+        "label id 7",
+        "P2 ED, P6 ED: the same image, in test and train; keep one",
+        "P2 ES, P6 ES: the same image",
+        "P3_sa_gt.nii.gz: ED: slices 2 show no heart between slices that do",
+        "2 of 11 volumes have a voxel size unlike the others, 3.5 x 3.5 x 10 mm",
+    ):
+        assert line in text, (line, text)
+
+
+def test_swapped_ids_are_seen(tmp_path, capsys):
+    """ACDC's files read as if they were M&Ms'."""
+    write_patient(tmp_path, "patient001")
+    status, text = _check(capsys, tmp_path, dataset="acdc")
+    assert status == 0, text
+    for phase in ("01", "12"):
+        stem = f"patient001/patient001_frame{phase}"
+        with (tmp_path / "cases.csv").open("a") as file:
+            if phase == "01":
+                file.write("image,label,subject,phase,vendor,centre\n")
+            file.write(f"{stem}.nii.gz,{stem}_gt.nii.gz,p1,f{phase},A,1\n")
+    table = f"--table={tmp_path / 'cases.csv'}"
+    status, text = _check(capsys, tmp_path, table, dataset="nifti")
+    assert status == 1
+    assert "the ids of LV and RV look swapped" in text
+
+
+def test_a_class_that_no_file_shows(tmp_path, capsys):
+    _, labels = make_arrays()
+    write_subject(tmp_path, "P0", labels=np.where(labels == 3, 0, labels))
+    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
+    write_split(tmp_path / "split.csv", {"P0": "test"})
+    status, text = _check(capsys, tmp_path)
+    assert status == 1
+    assert "no label file shows RV" in text
+    assert "no subject is for training" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=nifti", "--check"], "--dataset=nifti needs --table"),
+        (["--dataset=mnms", "--check"], "--dataset=mnms needs --source"),
+        (["--dataset=mnms", "--source=."], "--out=FOLDER is missing"),
+        (["--dataset=mnms", "--source=.", "--schema=x.json"], "it is for --dataset=n"),
+        (["--dataset=nifti", "--table=x.csv", "--schema=x.json"], "no such schema f"),
+    ],
+)
+def test_options_that_do_not_fit(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        prepare_data.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_phases_of_one_image_are_two(tmp_path, capsys):
+    """One file with two frames is not the same image twice."""
+    images, labels = make_arrays()
+    save_nifti(tmp_path / "P0" / "P0_sa.nii.gz", images)
+    save_nifti(tmp_path / "P0" / "P0_sa_gt.nii.gz", labels)
+    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
+    _, text = _check(capsys, tmp_path)
+    assert "the same image" not in text
