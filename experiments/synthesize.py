@@ -19,17 +19,18 @@ from cmrjax.models.spade_generator import DTYPES
 from cmrjax.synthesis.cases import find_cases, synthesize_cases
 from cmrjax.synthesis.label_input import LABEL_SOURCES
 from cmrjax.synthesis.params import load_params
-from cmrjax.synthesis.volume import Synthesizer
+from cmrjax.synthesis.sample import STATISTICS
+from cmrjax.synthesis.volume import GRIDS, Synthesizer
 from cmrjax.training.compilation_cache import enable_compilation_cache
 
 _NOTES = """\
-Labels are taken pixel by pixel at the model's pixel spacing: nothing is resampled yet,
-and a file whose header says another spacing gets a warning. Rows are the file's y axis,
-columns its x axis, slices its third axis; affine and shape of the labels are kept.
+Labels are resampled from their own pixel size to the model's, and the images back to
+theirs (--grid=label) or not (--grid=model). Rows are the file's y axis, columns its x
+axis, slices its third axis; nothing is turned, and affines are exact.
 
-Of case_gt.nii.gz come case.nii.gz (float32 in [-1, 1]), case_gt.nii.gz (the labels as
-the model saw them) and case.json (model, settings, hashes). A file with time frames
-gives such a pair for each frame with labels: case_frame00.nii.gz, and so on.
+Of case_gt.nii.gz come case.nii.gz (see --intensity), case_gt.nii.gz (the labels on the
+same grid) and case.json (model, settings, hashes). A file with time frames gives such a
+pair for each frame with labels: case_frame00.nii.gz, and so on.
 
 Exit status: 0 all well, 1 some files could not be used, 2 usage, 130 interrupted."""
 
@@ -69,7 +70,40 @@ def build_parser() -> argparse.ArgumentParser:
         default="float32",
         help="of activations; bfloat16 is faster where the processor has it (float32)",
     )
+    add(
+        "--grid",
+        choices=GRIDS,
+        default="label",
+        help="of the outputs: that of the labels (default) or the model's",
+    )
+    add(
+        "--spacing",
+        metavar="MM[,MM]",
+        type=_spacing,
+        help="pixel size of the labels, or rows,columns; the headers' is not used",
+    )
+    add(
+        "--intensity",
+        default="model",
+        metavar="model|uint12|IMAGE",
+        help="values of the outputs: -1 to 1 (default), 0 to 4095, or those of a NIfTI"
+        " image of one's own",
+    )
+    add(
+        "--statistics",
+        choices=STATISTICS,
+        default="running",
+        help="of batch normalisation: of the training (default) or of each volume",
+    )
     return parser
+
+
+def _spacing(text: str) -> tuple[float, float]:
+    """Reads MM or MM,MM; argparse names the option where this raises."""
+    values = [float(part) for part in text.split(",")]
+    if len(values) not in (1, 2) or not all(0 < v < float("inf") for v in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is no pixel size, as 1.25")
+    return values[0], values[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,6 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch_size=options.batch_size,
             seed=options.seed,
             dtype=options.dtype,
+            grid=options.grid,
+            spacing=options.spacing,
+            statistics=options.statistics,
+            intensity=options.intensity,
         )
     except ValueError as error:
         parser.error(str(error))

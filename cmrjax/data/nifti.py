@@ -39,6 +39,9 @@ class NiftiFile:
         affine: [4, 4] float64 from (x, y, z) indices to mm.
         spacing: (z, y, x) in mm, from the header's voxel size and unit.
         sha256: Hash of the file's bytes.
+        spacing_known: Whether the header tells the voxel size; False where it has 1 x 1
+            x 1 with neither a unit nor an affine, as converters write it that know
+            nothing.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class NiftiFile:
     affine: np.ndarray
     spacing: tuple[float, float, float]
     sha256: str
+    spacing_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def read_nifti(path: str | Path) -> NiftiFile:
             " sform or qform"
         )
     frames = values[..., None] if values.ndim == 3 else values
-    return NiftiFile(path, frames.transpose(3, 2, 1, 0), affine, spacing, digest)
+    known = any(v != 1.0 for v in spacing) or _says_more(header)
+    return NiftiFile(path, frames.transpose(3, 2, 1, 0), affine, spacing, digest, known)
 
 
 def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
@@ -233,6 +238,12 @@ def _spacing(
             " positive numbers; repair the header's pixdim"
         )
     return (z, y, x), factor
+
+
+def _says_more(header: nib.Nifti1Header) -> bool:
+    """Whether unit, qform or sform were set, so that 1 x 1 x 1 mm is meant."""
+    unit = int(header["xyzt_units"]) & 7
+    return bool(unit or int(header["qform_code"]) or int(header["sform_code"]))
 
 
 def _one_line(error: BaseException) -> str:

@@ -96,8 +96,20 @@ class BatchStatisticsNorm(nn.Module):
     epsilon_outside: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Normalises [b, h, w, c] per channel; float32 result."""
+    def __call__(
+        self, x: jax.Array, *, train: bool, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Normalises per channel.
+
+        Args:
+          x: [b, h, w, c].
+          train: use the batch's statistics and move the running ones.
+          mask: [b, h, w] bool, only without `train`: use the statistics of this batch
+            where it is True, and leave the running ones alone.
+
+        Returns:
+          [b, h, w, c] float32.
+        """
         c = x.shape[-1]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (c,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (c,))
@@ -111,6 +123,12 @@ class BatchStatisticsNorm(nn.Module):
                 unbiased = var * (n / max(n - 1, 1))
                 running_mean.value = _move(running_mean.value, mean)
                 running_var.value = _move(running_var.value, unbiased)
+        elif mask is not None:
+            weights = mask.astype(jnp.float32)[..., None]
+            n = jnp.maximum(jnp.sum(weights), 1.0)
+            mean = jnp.sum(weights * x, axis=(0, 1, 2)) / n
+            centred = x - mean[None, None, None, :]
+            var = jnp.sum(weights * centred * centred, axis=(0, 1, 2)) / n
         else:
             mean, var = running_mean.value, running_var.value
             centred = x - mean[None, None, None, :]
@@ -139,13 +157,21 @@ class Spade(nn.Module):
     paper_equation: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: Any, *, train: bool) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        context: Any,
+        *,
+        train: bool,
+        mask: jax.Array | None = None,
+    ) -> jax.Array:
         """Normalises and modulates.
 
         Args:
           x: [b, h, w, c].
           context: what `modulation.prepare` returned for this resolution.
           train: use batch statistics and move the running ones.
+          mask: see `BatchStatisticsNorm`.
 
         Returns:
           [b, h, w, c], dtype of `x`.
@@ -153,7 +179,7 @@ class Spade(nn.Module):
         c, k = x.shape[-1], self.num_classes
         normalised = BatchStatisticsNorm(
             epsilon_outside=self.paper_equation, name="param_free_norm"
-        )(x, train=train)
+        )(x, train=train, mask=mask)
         shared = ConvWeights(k, HIDDEN_FEATURES, 3, name="mlp_shared")()
         gammas = ConvWeights(HIDDEN_FEATURES, c, 3, name="mlp_gamma")()
         betas = ConvWeights(HIDDEN_FEATURES, c, 3, name="mlp_beta")()
@@ -191,17 +217,24 @@ class SpadeResidualBlock(nn.Module):
 
     # `train` may be positional: that is how rematerialisation knows it to be static.
     @nn.compact
-    def __call__(self, x: jax.Array, context: Any, train: bool) -> jax.Array:
-        """Maps [b, h, w, c_in] to [b, h, w, c_out]."""
+    def __call__(
+        self,
+        x: jax.Array,
+        context: Any,
+        train: bool,
+        mask: jax.Array | None = None,
+    ) -> jax.Array:
+        """Maps [b, h, w, c_in] to [b, h, w, c_out]; `mask`: `BatchStatisticsNorm`."""
+        how = {"train": train, "mask": mask}
         middle = min(x.shape[-1], self.features)
         shortcut = x
         if x.shape[-1] != self.features:
-            shortcut = self._spade("norm_s")(x, context, train=train)
+            shortcut = self._spade("norm_s")(x, context, **how)
             shortcut = SpectralNormConv(
                 self.features, 1, use_bias=False, name="conv_s"
             )(shortcut, train=train)
-        y = leaky_relu(self._spade("norm_0")(x, context, train=train))
+        y = leaky_relu(self._spade("norm_0")(x, context, **how))
         y = SpectralNormConv(middle, 3, padding=1, name="conv_0")(y, train=train)
-        y = leaky_relu(self._spade("norm_1")(y, context, train=train))
+        y = leaky_relu(self._spade("norm_1")(y, context, **how))
         y = SpectralNormConv(self.features, 3, padding=1, name="conv_1")(y, train=train)
         return shortcut + y

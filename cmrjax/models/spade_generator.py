@@ -101,7 +101,12 @@ class SpadeGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, label_map: jax.Array, latent: jax.Array | None = None, *, train: bool
+        self,
+        label_map: jax.Array,
+        latent: jax.Array | None = None,
+        *,
+        train: bool,
+        statistics_mask: jax.Array | None = None,
     ) -> jax.Array:
         """Generates images from labels.
 
@@ -111,6 +116,9 @@ class SpadeGenerator(nn.Module):
           latent: [b, latent_size] float32 where the architecture has a latent, z ~
             N(0, I); otherwise None.
           train: use batch statistics and move the running ones and u, v.
+          statistics_mask: [b, h, w] bool, for evaluation with the batch statistics of
+            the pixels where it is True, in place of the running ones; at a coarser
+            resolution, of those that cover such a pixel. None: running.
 
         Returns:
           image [b, h, w, out_channels] float32 in [-1, 1].
@@ -130,6 +138,11 @@ class SpadeGenerator(nn.Module):
         if self.rematerialise:
             block_class = nn.remat(SpadeResidualBlock, static_argnums=(3,))
 
+        def mask_of(height: int) -> jax.Array | None:
+            if statistics_mask is None:
+                return None
+            return _pool_any(statistics_mask, label_map.shape[1] // height)
+
         def block(name: str, features: int, x: jax.Array) -> jax.Array:
             return block_class(
                 features,
@@ -137,7 +150,7 @@ class SpadeGenerator(nn.Module):
                 modulation=self.modulation,
                 paper_equation=arch.paper_equation,
                 name=name,
-            )(x, pyramid.context(x.shape[1]), train)
+            )(x, pyramid.context(x.shape[1]), train, mask_of(x.shape[1]))
 
         x = block("head_0", 16 * nf, x)
         x = block("G_middle_0", 16 * nf, upsample_nearest(x))
@@ -167,6 +180,13 @@ class SpadeGenerator(nn.Module):
         )(latent.astype(self.dtype))
         # Channels first, as in the reference, so that its weights can be read.
         return flat.reshape(b, features, h, w).transpose(0, 2, 3, 1)
+
+
+def _pool_any(mask: jax.Array, stride: int) -> jax.Array:
+    """Whether any pixel of a block is True: no resolution is left without pixels."""
+    b, h, w = mask.shape
+    blocks = mask.reshape(b, h // stride, stride, w // stride, stride)
+    return jnp.any(blocks, axis=(2, 4))
 
 
 class _LabelPyramid:

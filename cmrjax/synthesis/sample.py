@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cmrjax.data.geometry import GridMap
 from cmrjax.models.spade_generator import (
     DTYPES,
     GeneratorArchitecture,
@@ -16,7 +17,10 @@ from cmrjax.models.spade_generator import (
 from cmrjax.models.spectral_norm import fold_spectral_norm
 from cmrjax.models.table_size import table_for_unseen_maps
 from cmrjax.synthesis.params import ModelParams
+from cmrjax.training.description import ModelDescription
 from cmrjax.training.state import Variables
+
+STATISTICS = ("running", "batch")
 
 # By id of the parameters and dtype; gone with the parameters.
 _READY: dict[tuple[int, str], Variables] = {}
@@ -29,12 +33,14 @@ def synthesize(
     batch_size: int = 8,
     key: jax.Array | None = None,
     dtype: str = "float32",
+    statistics: str = "running",
+    spacing: float | tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Generates an image for each label map.
 
     The network runs in evaluation mode, with its running statistics: the image of a
     slice does not depend on the slices beside it. Labels are taken at the pixel spacing
-    of the model (`params.description.spacing`).
+    of the model (`params.description.spacing`), unless `spacing` says theirs.
 
     Any height and width will do. Labels are padded with background to the next multiple
     of the network's stride, as much on each side (an odd pixel goes to the end), and
@@ -52,6 +58,12 @@ def synthesize(
         slices of a volume should; or keys [b], one for each slice.
       dtype: of activations, "float32" or "bfloat16". bfloat16 is faster on processors
         that have it and rounds to about 1 % of the image's range.
+      statistics: of batch normalisation. "running": those of the training. "batch":
+        those of all slices in this call together, in one batch whatever `batch_size`,
+        without the padding; for labels unlike those of the training.
+      spacing: pixel size of the labels, mm, one number or (rows, columns): the labels
+        are resampled to the model's grid and the images back to theirs. None: they are
+        at the model's spacing.
 
     Returns:
       Images float32 in [-1, 1], with the shape of `labels`. For a network with more
@@ -63,6 +75,20 @@ def synthesize(
         or a model with z is given another image size than it was trained on.
     """
     label_maps, single = _check_labels(labels, params)
+    if statistics not in STATISTICS:
+        raise ValueError(f"statistics is {statistics!r}; expected one of {STATISTICS}")
+    if spacing is not None:
+        grid = model_grid(label_maps.shape[1:], spacing, params.description)
+        images = synthesize(
+            grid.labels_to_model(label_maps),
+            params,
+            batch_size=batch_size,
+            key=key,
+            dtype=dtype,
+            statistics=statistics,
+        )
+        images = images_to_labels(images, grid)
+        return images[0] if single else images
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
     if dtype not in DTYPES:
@@ -72,11 +98,17 @@ def synthesize(
     latent = _draw_latent(key, padded.shape, params)
     images = np.empty((*label_maps.shape, architecture.out_channels), np.float32)
     variables = _ready_variables(params, dtype)
-    for start, stop, bucket in plan_batches(len(padded), batch_size):
+    together = statistics == "batch"
+    inside = np.zeros(padded.shape, bool)
+    inside[:, *box] = True
+    for start, stop, bucket in plan_batches(
+        len(padded), _next_power(len(padded)) if together else batch_size
+    ):
         made = _generate(
             variables,
             _fill(padded[start:stop], bucket),
             None if latent is None else _fill(latent[start:stop], bucket),
+            _fill(inside[start:stop], bucket) if together else None,
             architecture=architecture,
             dtype=dtype,
         )
@@ -84,6 +116,46 @@ def synthesize(
     if architecture.out_channels == 1:
         images = images[..., 0]
     return images[0] if single else images
+
+
+def model_grid(
+    shape: tuple[int, ...],
+    spacing: float | tuple[float, float],
+    description: ModelDescription,
+) -> GridMap:
+    """Returns the relation between the grid of labels and the model's.
+
+    Args:
+      shape: rows and columns of the labels.
+      spacing: pixel size of the labels, mm, one number or (rows, columns).
+      description: of the model. A model with z works at one size only, to which the
+        grid is cropped or padded; for others it covers the labels' field of view.
+
+    Raises:
+      ValueError: the spacing is not positive.
+    """
+    rows, columns = np.broadcast_to(np.asarray(spacing, float), (2,)).tolist()
+    if not all(0 < s < np.inf for s in (rows, columns)):
+        raise ValueError(f"spacing is {spacing}; expected positive numbers, mm")
+    there = (description.spacing, description.spacing)
+    here = (int(shape[0]), int(shape[1]))
+    side = description.image_size
+    if description.architecture.latent_size:
+        return GridMap(here, (rows, columns), there, (side, side))
+    size = GridMap(here, (rows, columns), there, (side, side)).resampled_shape
+    return GridMap(here, (rows, columns), there, size)
+
+
+def images_to_labels(images: np.ndarray, grid: GridMap) -> np.ndarray:
+    """Resamples images [d, h, w] or [d, h, w, c] back to the grid of the labels."""
+    if images.ndim == 3:
+        return grid.image_to_native(images)
+    channels = [grid.image_to_native(images[..., c]) for c in range(images.shape[-1])]
+    return np.stack(channels, axis=-1)
+
+
+def _next_power(count: int) -> int:
+    return 1 << (count - 1).bit_length()
 
 
 def _ready_variables(params: ModelParams, dtype: str) -> Variables:
@@ -124,6 +196,7 @@ def _generate(
     variables: Variables,
     label_map: jax.Array,
     latent: jax.Array | None,
+    statistics_mask: jax.Array | None,
     *,
     architecture: GeneratorArchitecture,
     dtype: str,
@@ -134,7 +207,9 @@ def _generate(
     generator = SpadeGenerator(
         architecture, modulation=modulation, dtype=jnp.dtype(dtype)
     )
-    return generator.apply(variables, label_map, latent, train=False)  # type: ignore[return-value]
+    return generator.apply(  # type: ignore[return-value]
+        variables, label_map, latent, train=False, statistics_mask=statistics_mask
+    )
 
 
 def _check_labels(labels: Any, params: ModelParams) -> tuple[np.ndarray, bool]:

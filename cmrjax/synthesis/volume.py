@@ -2,8 +2,9 @@
 
 Of a label file `case_gt.nii.gz` come, in the folder of the outputs:
 
-- `case.nii.gz`, the image: float32 in [-1, 1], axes, shape and affine of the labels;
-- `case_gt.nii.gz`, the labels it was made from: uint8, ids of the model's schema;
+- `case.nii.gz`, the image: axes, shape and affine of the labels, or of the model's grid
+  (`Synthesizer.grid`); float32 in [-1, 1], or other values (`OutputValues`);
+- `case_gt.nii.gz`, the labels on the same grid: uint8, ids of the model's schema;
 - `case.json`: model, label file, settings and hashes.
 
 A file with time frames gives such a pair for each frame that has labels, with the
@@ -20,15 +21,23 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmrjax.data.geometry import GridMap
 from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix, write_volume
 from cmrjax.files import provenance, read_json, sha256_file, write_json
 from cmrjax.synthesis.label_input import LabelInput
+from cmrjax.synthesis.output_values import MODEL, OutputValues
 from cmrjax.synthesis.params import ModelParams, hash_params
-from cmrjax.synthesis.sample import synthesize
+from cmrjax.synthesis.sample import (
+    STATISTICS,
+    images_to_labels,
+    model_grid,
+    synthesize,
+)
 
 FORMAT = "cmrjax-synthesis-1"
 LABEL_MARK = "_gt"
-SPACING_TOLERANCE = 0.05  # relative
+GRIDS = ("label", "model")
+SAME_SPACING = 1e-4  # relative; below it nothing is resampled
 
 
 @dataclass(frozen=True)
@@ -38,18 +47,28 @@ class Synthesizer:
     Attributes:
       params: the model.
       label_input: meaning of the ids in the files.
+      values: intensities of the outputs.
       batch_size: slices in memory at a time.
       seed: of z, for models that have one; each file and frame draws its own.
       model_sha256: hash of the model, computed once.
       dtype: of activations, see `synthesize`.
+      grid: of the outputs: "label", that of the file, to which the images are resampled
+        back, or "model", pixels of the model's spacing over the same field of view.
+      spacing: pixel size (rows, columns) of all labels, mm, in place of the headers'.
+      statistics: of batch normalisation, see `synthesize`; "batch" takes those of one
+        volume.
     """
 
     params: ModelParams
     label_input: LabelInput
+    values: OutputValues
     batch_size: int
     seed: int
     model_sha256: str
     dtype: str = "float32"
+    grid: str = "label"
+    spacing: tuple[float, float] | None = None
+    statistics: str = "running"
 
     @classmethod
     def create(
@@ -61,17 +80,41 @@ class Synthesizer:
         batch_size: int = 8,
         seed: int = 0,
         dtype: str = "float32",
+        grid: str = "label",
+        spacing: tuple[float, float] | None = None,
+        statistics: str = "running",
+        intensity: str = MODEL,
     ) -> "Synthesizer":
         """Checks the settings against the model and hashes it.
+
+        `intensity` is "model", "uint12" or the path of a reference image; the others
+        are described with the class.
 
         Raises:
           ValueError: a setting that does not fit the model.
         """
         if batch_size < 1:
             raise ValueError(f"batch size is {batch_size}; expected at least 1")
-        label_input = LabelInput(params.description.schema, label_source, merge)
-        model_sha256 = hash_params(params)
-        return cls(params, label_input, batch_size, seed, model_sha256, dtype)
+        for name, value, known in (
+            ("grid", grid, GRIDS),
+            ("statistics", statistics, STATISTICS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; expected one of {known}")
+        if spacing is not None and not all(0 < s < np.inf for s in spacing):
+            raise ValueError(f"spacing is {spacing}; expected positive numbers, mm")
+        return cls(
+            params,
+            LabelInput(params.description.schema, label_source, merge),
+            OutputValues.create(intensity, params.description.transform),
+            batch_size,
+            seed,
+            hash_params(params),
+            dtype,
+            grid,
+            spacing,
+            statistics,
+        )
 
     def settings(self) -> dict[str, Any]:
         """What changes the outputs besides the label file, as JSON types."""
@@ -81,10 +124,33 @@ class Synthesizer:
             "label_source": self.label_input.source,
             "merge": self.label_input.merge,
             "dtype": self.dtype,
+            "grid": self.grid,
+            "spacing": None if self.spacing is None else list(self.spacing),
+            "statistics": self.statistics,
+            "intensity": self.values.settings(),
             "seed": self.seed
             if self.params.description.architecture.latent_size
             else 0,
         }
+
+    def grid_of(self, file: NiftiFile) -> GridMap:
+        """Returns the relation between a file's pixels and the model's.
+
+        Raises:
+          ValueError: the file does not tell its pixel size, and no spacing was given.
+        """
+        spacing = self.spacing
+        if spacing is None:
+            if not file.spacing_known:
+                raise ValueError(
+                    f"{file.path}: the header does not tell the pixel size (it has 1 x "
+                    "1 x 1 without unit or affine); say it with --spacing=MM"
+                )
+            spacing = file.spacing[1:]
+        model = self.params.description.spacing
+        if max(abs(s / model - 1) for s in spacing) < SAME_SPACING:
+            spacing = (model, model)
+        return model_grid(file.frames.shape[2:], spacing, self.params.description)
 
     def images(self, labels: np.ndarray, *, salt: int) -> np.ndarray:
         """Returns images of [d, h, w] labels; `salt` sets z apart from other calls.
@@ -101,6 +167,7 @@ class Synthesizer:
             batch_size=self.batch_size,
             key=key,
             dtype=self.dtype,
+            statistics=self.statistics,
         )
         if not np.isfinite(images).all():
             raise ValueError(
@@ -149,8 +216,8 @@ def synthesize_file(
       synthesizer: model and settings.
 
     Returns:
-      Warnings, one line each: the header's pixel size is not the model's, or
-      contradicts the affine.
+      Warnings, one line each: the header's pixel size contradicts the affine, or the
+      labels reach beyond what the model works at.
 
     Raises:
       ValueError: the file cannot be used; one line that begins with its name.
@@ -169,24 +236,32 @@ def synthesize_file(
     record_path = folder / f"{name}.json"
     earlier = _read_record(record_path)
     salt = int(file.sha256[:7], 16)
+    grid = synthesizer.grid_of(file)
+    on_model = synthesizer.grid == "model"
+    affine = grid.model_affine(file.affine) if on_model else file.affine
     outputs: dict[str, np.ndarray] = {}
     for t in labelled:
         stem = name if len(labels) == 1 else f"{name}_frame{t:02d}"
-        image = synthesizer.images(labels[t], salt=salt ^ t)
-        outputs[f"{stem}.nii.gz"] = image
-        outputs[f"{stem}{LABEL_MARK}.nii.gz"] = labels[t]
+        model_labels = grid.labels_to_model(labels[t])
+        image = synthesizer.images(model_labels, salt=salt ^ t)
+        if not on_model:
+            image = images_to_labels(image, grid)
+        values = synthesizer.values.convert(image, frame=t)
+        outputs[f"{stem}.nii.gz"] = values
+        outputs[f"{stem}{LABEL_MARK}.nii.gz"] = model_labels if on_model else labels[t]
     folder.mkdir(parents=True, exist_ok=True)
     record_path.unlink(missing_ok=True)
     for file_name, array in outputs.items():
-        write_volume(folder / file_name, array, file.affine)
+        write_volume(folder / file_name, array, affine)
     _remove_stale(folder, name, set(earlier.get("outputs", {})) - set(outputs))
     hashes = {file_name: sha256_file(folder / file_name) for file_name in outputs}
-    write_json(record_path, _record(file, labelled, hashes, synthesizer))
-    return _warnings(file, synthesizer.params.description.spacing)
+    write_json(record_path, _record(file, grid, labelled, hashes, synthesizer))
+    return _warnings(file, grid)
 
 
 def _record(
     file: NiftiFile,
+    grid: GridMap,
     labelled: list[int],
     outputs: Mapping[str, str],
     synthesizer: Synthesizer,
@@ -212,21 +287,28 @@ def _record(
             "spacing": list(file.spacing),
             "labelled_frames": labelled,
         },
-        "intensity": "[-1, 1], as the model was trained; no native units",
+        "grid": {
+            "of_the_outputs": synthesizer.grid,
+            "label_pixels": list(grid.native_shape),
+            "label_spacing": list(grid.native_spacing),
+            "model_pixels": list(grid.image_size),
+            "model_spacing": list(grid.spacing),
+        },
+        "intensity": synthesizer.values.describe(labelled[0]),
         "outputs": dict(outputs),
         **{name: made[name] for name in ("code", "command", "created")},
     }
 
 
-def _warnings(file: NiftiFile, model_spacing: float) -> list[str]:
-    """Lines on pixel sizes that do not fit."""
+def _warnings(file: NiftiFile, grid: GridMap) -> list[str]:
+    """Lines on what the header says twice, and on labels that the model cannot see."""
     z, y, x = file.spacing
     lines = []
-    if max(abs(y / model_spacing - 1), abs(x / model_spacing - 1)) > SPACING_TOLERANCE:
+    if not grid.native_coverage().all():
+        r, c = grid.image_size
         lines.append(
-            f"{file.path}: pixels are {x:g} x {y:g} mm, the model's {model_spacing:g} "
-            "mm; labels are taken pixel by pixel, so that the anatomy is shown to the "
-            "model at another size: resample the labels first"
+            f"{file.path}: the labels reach beyond the {c} x {r} pixels of "
+            f"{grid.spacing[0]:g} mm that the model works at; what is outside is -1"
         )
     sides = np.linalg.norm(file.affine[:3, :3], axis=0)
     if np.abs(sides / (x, y, z) - 1).max() > 1e-3:

@@ -48,6 +48,19 @@ def test_batch_statistics_normalise_and_move_the_running_ones(inputs):
     assert np.abs(var - biased).max() > 1e-4 * var.max()  # the test sees the factor
 
 
+def test_a_mask_takes_the_statistics_of_its_pixels_and_keeps_the_running_ones(inputs):
+    x, _, _ = inputs
+    mask = np.random.default_rng(1).random(x.shape[:3]) < 0.6
+    stats = {"mean": jnp.ones(3), "var": jnp.ones(3)}
+    y, after = BatchStatisticsNorm().apply(
+        {"batch_stats": stats}, x, train=False, mask=mask, mutable="batch_stats"
+    )
+    inside = np.asarray(x, np.float64)[mask]
+    expected = (x - inside.mean(0)) / np.sqrt(inside.var(0) + 1e-5)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, after["batch_stats"], stats)
+
+
 @pytest.mark.parametrize("outside", [False, True])
 def test_evaluation_uses_the_running_statistics_and_keeps_them(inputs, outside):
     x, _, _ = inputs

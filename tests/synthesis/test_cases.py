@@ -1,5 +1,6 @@
 """Folders of label files: what is found, kept, made anew, passed over."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -136,11 +137,14 @@ def test_memory_is_named_as_the_cause(tmp_path, synthesizer, monkeypatch):
 
 
 def test_warnings_are_passed_on(tmp_path, synthesizer):
-    affine = np.diag([2.0, 2.0, 9.0, 1.0])
-    write_labels(tmp_path / "in" / "a_gt.nii.gz", draw_labels(), affine=affine)
+    image = nib.Nifti1Image(draw_labels(), np.diag([1.33, 1.33, 9.0, 1.0]))
+    raw = bytearray(image.to_bytes())
+    raw[88:92] = np.float32(8.0).tobytes()  # pixdim[3] contradicts the affine
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a_gt.nii").write_bytes(raw)
     lines = []
     cases = find_cases(tmp_path / "in", tmp_path / "out")
     synthesize_cases(cases, tmp_path / "out", synthesizer, warn=lines.append)
     assert len(lines) == 1
     assert lines[0].startswith("warning: ")
-    assert "2 x 2 mm, the model's 1.33 mm" in lines[0]
+    assert "1.33 x 1.33 x 8 mm in the header" in lines[0]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.models.spectral_norm import settle_vectors
 from cmrjax.synthesis import sample
 from cmrjax.synthesis.sample import plan_batches, synthesize
 from tests.synthesis.tiny_models import make_params
@@ -114,7 +115,7 @@ class CheapNetwork:
     def __init__(self, architecture, *, modulation, dtype):
         type(self).traced += 1
 
-    def apply(self, variables, label_map, latent, *, train):
+    def apply(self, variables, label_map, latent, *, train, statistics_mask):
         bias = variables["params"]["fc"]["bias"]
         return label_map[..., None].astype(jnp.float32) * bias[0]
 
@@ -143,9 +144,9 @@ def test_the_device_is_given_bytes(model, labels, monkeypatch):
     seen = []
     generate = sample._generate
 
-    def spy(variables, label_map, latent, **settings):
+    def spy(variables, label_map, *more, **settings):
         seen.append(label_map.dtype)
-        return generate(variables, label_map, latent, **settings)
+        return generate(variables, label_map, *more, **settings)
 
     monkeypatch.setattr(sample, "_generate", spy)
     synthesize(labels[:2], model)
@@ -208,3 +209,54 @@ def test_a_key_gives_one_z_to_a_volume_and_keys_one_to_each_slice():
     assert np.abs(own[0] - own[2]).max() > 0.01
     again = images(jax.random.split(jax.random.key(5), 3))
     np.testing.assert_array_equal(own, again)
+
+
+def test_batch_statistics_are_those_of_a_training_forward(labels):
+    """Three slices go in a batch of four, in one, whatever the batch size is."""
+    params = make_params()
+    spectral = params.variables["spectral"]
+    for _ in range(20):  # so that a training forward does not move them
+        spectral = settle_vectors(params.variables["params"], spectral)
+    params = params.replace(variables={**params.variables, "spectral": spectral})
+    found = synthesize(labels, params, statistics="batch", batch_size=1)
+    generator = SpadeGenerator(params.description.architecture)
+    expected, _ = generator.apply(
+        params.variables,
+        jnp.asarray(labels),
+        train=True,
+        mutable=["batch_stats", "spectral"],
+    )
+    np.testing.assert_allclose(found, expected[..., 0], atol=1e-3)
+    assert np.abs(found - synthesize(labels, params)).max() > 1e-2
+
+
+def test_batch_statistics_do_not_see_the_padding(model, labels):
+    cut = labels[:, 3:27, 5:30]  # padded to 32 x 32: 4 and 4, 3 and 4
+    padded, mask = np.zeros((3, 32, 32), np.uint8), np.zeros((3, 32, 32), bool)
+    padded[:, 4:28, 3:28], mask[:, 4:28, 3:28] = cut, True
+    generator = SpadeGenerator(model.description.architecture)
+    whole = generator.apply(
+        model.variables,
+        jnp.asarray(padded),
+        train=False,
+        statistics_mask=jnp.asarray(mask),
+    )
+    found = synthesize(cut, model, statistics="batch")
+    np.testing.assert_allclose(found, whole[:, 4:28, 3:28, 0], atol=2e-3)
+
+
+def test_statistics_must_be_known():
+    with pytest.raises(ValueError, match="statistics is 'mean'; expected one of"):
+        synthesize(np.zeros((64, 64), np.uint8), make_params(), statistics="mean")
+
+
+@pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan")])
+def test_spacing_must_be_a_size(spacing):
+    with pytest.raises(ValueError, match="expected positive numbers, mm"):
+        synthesize(np.zeros((64, 64), np.uint8), make_params(), spacing=spacing)
+
+
+def test_labels_with_a_spacing_come_back_on_their_own_grid():
+    labels = np.zeros((50, 70), np.uint8)
+    labels[10:30, 20:50] = 1
+    assert synthesize(labels, make_params(), spacing=(2.0, 1.0)).shape == (50, 70)
