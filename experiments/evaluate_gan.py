@@ -19,13 +19,13 @@ import numpy as np
 from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.pipeline import iterate_eval_batches
 from cmrjax.data.source import PreparedDataset, SliceSource
-from cmrjax.evaluation.curves import loss_curves_png, read_metrics
+from cmrjax.evaluation.curves import loss_curves_png
 from cmrjax.evaluation.figures import panel, write_png
 from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_results
 from cmrjax.files import provenance, read_json, write_json
 from cmrjax.synthesis.params import ModelParams, hash_params, load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.writers import METRICS_FILE
+from cmrjax.training.writers import METRICS_FILE, read_metrics
 from experiments.gan_validation import CLASS_MEANS_FILE
 
 BATCH_SIZE = 8

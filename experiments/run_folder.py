@@ -16,6 +16,7 @@ RUN_FILE = "run.json"
 # These may differ when a run goes on: they change nothing that was computed so far.
 FREE_TO_CHANGE = (
     "data.path",
+    "data.licence",
     "data.num_threads",
     "data.prefetch",
     "evaluation.",

@@ -53,6 +53,11 @@ class JoinedSource:
         return {**example, "index": np.asarray(index, np.int32)}
 
     @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What the slices of each folder are; see `SliceSource.facts`."""
+        return [source.facts for source in self._sources]
+
+    @property
     def splits(self) -> set[str]:
         """The splits that the slices belong to."""
         return {split for source in self._sources for split in source.splits}

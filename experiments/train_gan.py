@@ -61,7 +61,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     write_description(
         workdir,
         _describe(trainer, data),
-        provenance={**facts, "perceptual_features": features},
+        provenance={
+            **facts,
+            "perceptual_features": features,
+            "data": [data.train.facts],
+        },
     )
     training = Training(
         trainer,

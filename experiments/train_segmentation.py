@@ -80,7 +80,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         },
         has_checkpoint=not is_new,
     )
-    write_description(workdir, _describe(trainer, data), provenance=facts)
+    write_description(
+        workdir,
+        _describe(trainer, data),
+        provenance={**facts, "data": data.train.facts},
+    )
     iterator: Any = make_train_iterator(
         data.train,
         batch_size=config.training.batch_size,

@@ -26,6 +26,7 @@ from cmrjax.training.loop import (
     NonFiniteLossError,
     run_loop,
 )
+from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
 from cmrjax.training.writers import MetricWriter
@@ -86,6 +87,7 @@ def train(
     ):
         state, step, facts = start(trainer, store, iterator, init_key, facts)
         timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+        write_model_card(workdir)
         with MetricWriter(
             workdir, start_step=step, tensorboard=config.training.tensorboard
         ) as writer:
@@ -104,6 +106,7 @@ def train(
                 hooks=training.hooks,
             )
     timing.write()
+    write_model_card(workdir)
     return result
 
 

@@ -1,6 +1,7 @@
 """Random access to chosen slices of a prepared data set, as examples for batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,21 @@ class SliceSource:
                 "image_size": list(self.image_size),
             }
         )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the slices are, in plain JSON types, for the record of a model."""
+        chosen = self.slices
+        manifest = self.dataset.manifest
+        config = manifest.get("provenance", {}).get("config", {})
+        return {
+            "dataset": manifest.get("dataset", "unnamed"),
+            "num_slices": len(self),
+            "num_subjects": len({info.subject for info in chosen}),
+            "groups": sorted({info.group for info in chosen}),
+            "fingerprint": self.fingerprint,
+            "labelled_by": config.get("model_fingerprint", ""),
+        }
 
     def __repr__(self) -> str:
         """Names the data, the number of slices and what comes out."""

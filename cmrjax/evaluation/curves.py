@@ -1,7 +1,6 @@
-"""Reads metrics.jsonl and draws its curves. Matplotlib is imported only to draw."""
+"""Draws the curves of metrics.jsonl. Matplotlib is imported only to draw."""
 
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,41 +11,6 @@ from cmrjax.files import write_bytes
 # Okabe-Ito colours with different line styles, so that colour is never the only key.
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", ":")
-
-
-def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Reads the rows of a metrics.jsonl file.
-
-    A last line that is cut off (the run was stopped while writing, or still writes) is
-    left out.
-
-    Args:
-        path: file with one JSON object per line.
-
-    Returns:
-        The rows in file order. After a resumed run a step may occur twice.
-
-    Raises:
-        ValueError: if a line other than the last is not a JSON object; names the line.
-    """
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # no newline after it: the line is not complete
-                break
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(
-                f"{path}, line {number} must be a JSON object with 'step' and scalars, "
-                f"got {type(row).__name__}"
-            )
-        rows.append(row)
-    return rows
 
 
 def metric_series(

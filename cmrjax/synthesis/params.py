@@ -18,6 +18,7 @@ from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.training.checkpoint import CheckpointStore, holds
 from cmrjax.training.description import ModelDescription, write_description
+from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import (
     CHECKPOINTS,
     hash_model,
@@ -190,6 +191,7 @@ def save_params(
             with CheckpointStore(folder / CHECKPOINTS) as store:
                 state = {_FIELDS["last"]: params.variables}
                 store.save(params.origin.step, state, position={}, facts={})
+            write_model_card(folder, name=Path(directory).name)
     except FileExistsError as error:
         raise ValueError(
             f"{directory} exists; give another folder, or overwrite=True to replace it"

@@ -20,6 +20,41 @@ METRICS_FILE = "metrics.jsonl"
 logger = logging.getLogger(__name__)
 
 
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """Reads the rows of a metrics.jsonl file.
+
+    A last line that is cut off (the run was stopped while writing, or still writes) is
+    left out.
+
+    Args:
+        path: file with one JSON object per line.
+
+    Returns:
+        The rows in file order. After a resumed run a step may occur twice.
+
+    Raises:
+        ValueError: if a line other than the last is not a JSON object; names the line.
+    """
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # no newline after it: the line is not complete
+                break
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{path}, line {number} must be a JSON object with 'step' and scalars, "
+                f"got {type(row).__name__}"
+            )
+        rows.append(row)
+    return rows
+
+
 class MetricWriter:
     """Writes scalars and pictures of a run.
 

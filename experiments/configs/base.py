@@ -21,6 +21,7 @@ def get_config() -> Config:
     config.data.validation_splits = ("development",)
     config.data.image_size = 256  # pixels; smaller than prepared: central crop
     config.data.flip = True  # both axes, p 0.5 each
+    config.data.licence = ""  # of the data, for the model card; "": that known for them
     config.data.num_threads = 2  # that read batches ahead
     config.data.prefetch = 4  # batches
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmrjax.evaluation.curves import loss_curves_png, metric_series, read_metrics
+from cmrjax.evaluation.curves import loss_curves_png, metric_series
+from cmrjax.training.writers import read_metrics
 
 
 def write_lines(path, *lines: str):

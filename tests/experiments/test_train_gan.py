@@ -12,11 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from cmrjax.evaluation.curves import read_metrics
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
 from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1
 from experiments.gan_data import open_gan_data
@@ -91,6 +91,10 @@ def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
     params = load_params(unbroken)
     assert params.origin.step == STEPS
     assert params.description.schema.name == "cavity"
+    card = (unbroken / "MODEL_CARD.md").read_text()
+    assert " slices of " in card
+    assert f"Newest checkpoint: step {STEPS}." in card
+    assert f"at step {STEPS}" in card
 
 
 def test_the_average_is_what_is_loaded_and_was_validated(data, unbroken):

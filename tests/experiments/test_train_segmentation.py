@@ -14,11 +14,11 @@ import jax
 import numpy as np
 import pytest
 
-from cmrjax.evaluation.curves import read_metrics
 from cmrjax.segmentation.params import load_segmenter
 from cmrjax.synthesis.params import load_params
 from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
 from cmrjax.training.plateau import start_plateau
+from cmrjax.training.writers import read_metrics
 from experiments import train_segmentation, training_command
 from experiments.segmentation_data import open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation

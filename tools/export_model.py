@@ -1,0 +1,64 @@
+"""Writes a trained generator as one file that needs JAX alone.
+
+    python -m tools.export_model --model=runs/multi_a1 --out=export/multi_a1
+
+The folder gets generator.jaxexport, model.json and MODEL_CARD.md. To use it:
+
+    import jax
+    function = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
+    images = function.call(labels)  # [b, h, w] uint8 -> [b, h, w, 1] float32
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmrjax.files import atomic_directory, provenance, write_bytes
+from cmrjax.synthesis.export import PLATFORMS, export_generator
+from cmrjax.synthesis.params import load_params
+from cmrjax.training.description import write_description
+from cmrjax.training.model_card import write_model_card
+
+FILE = "generator.jaxexport"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.export_model",
+        description="Write a trained generator as one file that needs JAX alone.",
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="model folder, or one checkpoint of it")
+    add("--out", required=True, type=Path, help="folder to make")
+    add("--image-size", type=int, metavar="PIXELS", help="side (that of the training)")
+    add(
+        "--platforms",
+        default="cpu,cuda",
+        help=f"separated by commas, of {', '.join(PLATFORMS)} (cpu,cuda)",
+    )
+    add("--overwrite", action="store_true", help="replace an existing folder")
+    options = parser.parse_args(arguments)
+    side = options.image_size
+    try:
+        params = load_params(options.model)
+        content = export_generator(
+            params,
+            image_size=None if side is None else (side, side),
+            platforms=options.platforms.split(","),
+        )
+        with atomic_directory(options.out, overwrite=options.overwrite) as folder:
+            write_bytes(folder / FILE, content)
+            origin = provenance(config={"origin": str(params.origin)})
+            write_description(folder, params.description, provenance=origin)
+            write_model_card(folder, name=options.out.name)
+    except (ValueError, OSError) as error:
+        print(f"export_model: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.out / FILE}: {len(content) / 2**20:.1f} MiB, {options.platforms}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
