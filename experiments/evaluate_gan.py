@@ -25,6 +25,7 @@ from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_re
 from cmrjax.files import provenance, read_json, write_json
 from cmrjax.synthesis.params import ModelParams, hash_params, load_params
 from cmrjax.synthesis.sample import synthesize
+from cmrjax.training.model_folder import run_folder
 from cmrjax.training.writers import METRICS_FILE, read_metrics
 from experiments.gan_validation import CLASS_MEANS_FILE
 
@@ -77,7 +78,7 @@ def open_source(
 
 def read_class_means(model: str | Path) -> np.ndarray:
     """Returns the class means of the training set, [k] float32, kept with the model."""
-    path = Path(model) / CLASS_MEANS_FILE
+    path = run_folder(model) / CLASS_MEANS_FILE
     if not path.is_file():
         raise ValueError(
             f"{path} is missing; it is written by a training that has validation "
@@ -99,7 +100,7 @@ def evaluate_model(
     """Evaluates a model folder and writes figures and tables.
 
     Args:
-      model: the run's folder.
+      model: the run's folder, or one checkpoint of it.
       data: folder that prepare_data wrote.
       groups: vendor and centre.
       splits: names of splits.
@@ -138,7 +139,7 @@ def evaluate_model(
         ),
     )
     write_panel(out / "panel.png", params, source, rows=panel_rows)
-    history = Path(model) / METRICS_FILE
+    history = run_folder(model) / METRICS_FILE
     if history.is_file():
         loss_curves_png(read_metrics(history), CURVES, out / "curves.png")
     return result
@@ -184,7 +185,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m experiments.evaluate_gan",
         description=(__doc__ or "").split("\n")[0],
     )
-    parser.add_argument("--model", required=True, help="--workdir of train_gan")
+    parser.add_argument(
+        "--model", required=True, help="--workdir of train_gan, or a checkpoint"
+    )
     parser.add_argument("--data", required=True, help="--out of prepare_data")
     parser.add_argument("--groups", nargs="+", default=["B3"], help="vendor and centre")
     parser.add_argument("--splits", nargs="+", default=["development"])

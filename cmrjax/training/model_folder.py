@@ -43,6 +43,15 @@ def open_model_folder(
     return description, checkpoint
 
 
+def run_folder(directory: str | Path) -> Path:
+    """Returns the model's folder, also where one of its checkpoints is named."""
+    path = Path(directory)
+    absolute = path.absolute()
+    if absolute.name.isdigit() and absolute.parent.name == CHECKPOINTS:
+        return absolute.parents[1]
+    return path
+
+
 def restore_variables(checkpoint: Path, field: str, wanted: Any, summary: str) -> Any:
     """Reads one network's variables from a checkpoint, and nothing else.
 
@@ -91,7 +100,5 @@ def _find_checkpoint(path: Path, kind: type[Description]) -> tuple[Path, Path | 
             f"{path}: no such folder; expected the --workdir of `python -m "
             f"{kind.COMMAND}`, or one of its checkpoints"
         )
-    absolute = path.absolute()
-    if absolute.name.isdigit() and absolute.parent.name == CHECKPOINTS:
-        return absolute.parents[1], absolute
-    return path, None
+    model = run_folder(path)
+    return model, None if model == path else path.absolute()

@@ -77,6 +77,16 @@ def test_class_mean_figures_come_from_the_means_kept_with_the_model(folders, tmp
         assert row["class_mean_psnr"] == pytest.approx(psnr, abs=1e-3)
 
 
+def test_a_checkpoint_of_the_run_can_be_named(folders, tmp_path):
+    model, data = folders
+    (step,) = (model / "checkpoints").iterdir()
+    choice = {"groups": ["B3"], "splits": ["evaluation"]}
+    whole = evaluate_gan.evaluate_model(model, data, out=tmp_path / "a", **choice)
+    one = evaluate_gan.evaluate_model(step, data, out=tmp_path / "b", **choice)
+    assert one["summary"] == whole["summary"]
+    assert (tmp_path / "b" / "curves.png").is_file()
+
+
 def test_data_prepared_differently_are_refused(folders, tmp_path):
     model, data = folders
     manifest = json.loads((data / "manifest.json").read_text())
