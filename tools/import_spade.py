@@ -167,8 +167,9 @@ def _check(
     wanted = jax.eval_shape(
         lambda key: init_variables(generator, key, image_size=side), jax.random.key(0)
     )
-    expected = {k: v.shape for k, v in flatten_dict(wanted, sep="/").items()}
-    arrays = flatten_dict(dict(variables), sep="/")
+    shapes: dict[str, Any] = flatten_dict(wanted, sep="/")  # type: ignore[assignment]
+    arrays: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
+    expected = {k: v.shape for k, v in shapes.items()}
     found = {k: v.shape for k, v in arrays.items()}
     missing, more = sorted(expected.keys() - found), sorted(found.keys() - expected)
     if missing or more:

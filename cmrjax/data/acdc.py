@@ -97,11 +97,10 @@ def _read_info(path: Path) -> dict[str, int]:
             f"{path}: cannot be read ({error.strerror}); it tells the frames of ED and"
             " ES, fetch it again"
         ) from error
-    entries = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in text.splitlines()
-        if ":" in line
-    )
+    entries: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        entries[name.strip()] = value.strip()
     frames = {}
     for phase in PHASES:
         value = entries.get(phase, "")

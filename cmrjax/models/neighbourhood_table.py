@@ -35,7 +35,8 @@ WINDOWS = np.array(
         [SIDE * (row + i) + column + j for i in range(3) for j in range(3)]
         for row in range(3)
         for column in range(3)
-    ]
+    ],
+    np.uint32,  # unsigned: JAX need not look for negative ones
 )
 
 

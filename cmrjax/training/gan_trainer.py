@@ -122,7 +122,7 @@ class GanTrainer:
 
         def settle(state: GanState) -> GanState:
             start = {**state.g_variables, "params": state.g_average["params"]}
-            return state.replace(g_average=estimate(start, placed))
+            return dataclasses.replace(state, g_average=estimate(start, placed))
 
         return settle
 

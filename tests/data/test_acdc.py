@@ -29,7 +29,9 @@ def test_the_official_folders_are_found_with_frames_and_subsets(tmp_path):
     assert first.official_subset == "training"
     assert second.official_subset == "testing"
     assert second.pair_of("ED").image_path.name == "patient101_frame14.nii.gz"
-    assert second.pair_of("ES").label_path.name == "patient101_frame01_gt.nii.gz"
+    labels = second.pair_of("ES").label_path
+    assert labels is not None
+    assert labels.name == "patient101_frame01_gt.nii.gz"
 
 
 def test_test_patients_are_never_trained_on_wherever_they_lie(tmp_path):

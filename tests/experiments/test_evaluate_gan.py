@@ -80,9 +80,12 @@ def test_class_mean_figures_come_from_the_means_kept_with_the_model(folders, tmp
 def test_a_checkpoint_of_the_run_can_be_named(folders, tmp_path):
     model, data = folders
     (step,) = (model / "checkpoints").iterdir()
-    choice = {"groups": ["B3"], "splits": ["evaluation"]}
-    whole = evaluate_gan.evaluate_model(model, data, out=tmp_path / "a", **choice)
-    one = evaluate_gan.evaluate_model(step, data, out=tmp_path / "b", **choice)
+    whole, one = (
+        evaluate_gan.evaluate_model(
+            path, data, groups=["B3"], splits=["evaluation"], out=tmp_path / name
+        )
+        for path, name in ((model, "a"), (step, "b"))
+    )
     assert one["summary"] == whole["summary"]
     assert (tmp_path / "b" / "curves.png").is_file()
 

@@ -124,5 +124,5 @@ def test_help_speaks_of_spacing_and_axes(capsys):
     with pytest.raises(SystemExit, match="0"):
         command.build_parser().parse_args(["--help"])
     text = capsys.readouterr().out
-    assert "nothing is resampled yet" in text
+    assert "resampled from their own pixel size to the model" in text
     assert "Rows are the file's y axis" in text

@@ -50,7 +50,7 @@ def test_the_experts_heart_and_the_networks_tissues(tmp_path):
         outside = np.ones((32, 32), bool)
         outside[BOX] = False
         assert not volume.labels[:, outside].any()
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     assert labelled.native[0].labels.shape == (2, 4, 20, 24)
     np.testing.assert_array_equal(labelled.native[0].labels[0], _expected())
     np.testing.assert_array_equal(labelled.native[0].labels[1], _expected())
@@ -69,8 +69,8 @@ def test_pieces_are_tidied_on_both_grids_and_the_networks_own_labels_stay(tmp_pa
     record = _record(tmp_path)
     tidied = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
     plain = _as_predicted(record, RECIPE, expert=True)
-    assert len(tidied.native[0].labels) == 1
-    assert len(plain.native[0].labels) == 1
+    assert len(tidied.native) == 1
+    assert len(plain.native) == 1
     for phase, kept in plain.phases.items():
         np.testing.assert_array_equal(tidied.phases[phase].own, kept.own)
         for name in ("labels", "native"):
@@ -106,7 +106,7 @@ def test_areas_are_those_of_each_grid_before_the_crop(tmp_path):
     recipe = Recipe(schema=MULTI_TISSUE, image_size=(16, 16))
     record = _record(tmp_path, zooms=(3.0, 0.9, 8.0))
     labelled = label_subject(record, recipe, _Islands(), expert=True)
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     tissues = labelled.native[0].labels[0][1:]
     assert not (tissues == LUNG).any()
     assert (tissues == OTHER_BLOOD).any()
@@ -122,7 +122,7 @@ def test_without_an_expert_no_label_file_is_needed(tmp_path):
     assert volume.slices == (0, 1, 2)  # where the network sees the heart
     np.testing.assert_array_equal(volume.labels[:, *BOX], own_labels((4, 20, 24))[:3])
     assert volume.description["label_sha256"] is None
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     assert not labelled.native[0].labels[:, 3].any()
 
 
@@ -162,7 +162,7 @@ def test_the_field_of_view_beyond_the_crop_is_labelled_too(tmp_path):
     """The NIfTI labels cover the whole image, the arrays its centre."""
     recipe = Recipe(schema=MULTI_TISSUE, image_size=(16, 18))
     labelled = _as_predicted(_record(tmp_path), recipe, expert=True)
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     np.testing.assert_array_equal(labelled.native[0].labels[0], _expected())
     volume = labelled.prepared.volumes[0]
     np.testing.assert_array_equal(volume.labels, _expected()[1:, 2:18, 3:21])
@@ -172,7 +172,7 @@ def test_the_field_of_view_beyond_the_crop_is_labelled_too(tmp_path):
 def test_the_heart_on_the_native_grid_is_the_experts_to_the_pixel(tmp_path, zooms):
     record = _record(tmp_path, zooms=zooms)
     labelled = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     expert = make_arrays()[1].T
     heart = np.where(
         np.isin(labelled.native[0].labels, (1, 2, 3)), labelled.native[0].labels, 0
@@ -186,7 +186,7 @@ def test_frames_that_are_no_phase_stay_background(tmp_path):
     write_table(tmp_path / "t.csv", {"P0": ("A", 1, 1, 3)})
     record = find_subjects(tmp_path).records[0]
     labelled = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     assert labelled.native[0].labels.any(axis=(1, 2, 3)).tolist() == [0, 1, 0, 1, 0]
 
 
@@ -224,6 +224,6 @@ def test_one_bad_phase_leaves_the_other(tmp_path):
     labelled = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
     assert list(labelled.phases) == ["ED"]
     assert {r["phase"] for r in labelled.rows} == {"ED"}
-    assert len(labelled.native[0].labels) == 1
+    assert len(labelled.native) == 1
     assert not labelled.native[0].labels[1].any()
     assert len(labelled.prepared.problems) == 1

@@ -1,5 +1,6 @@
 """`synthesize`: shapes, padding, batching, compilations, refusals."""
 
+import dataclasses
 import gc
 from typing import Any
 
@@ -217,7 +218,9 @@ def test_batch_statistics_are_those_of_a_training_forward(labels):
     spectral = params.variables["spectral"]
     for _ in range(20):  # so that a training forward does not move them
         spectral = settle_vectors(params.variables["params"], spectral)
-    params = params.replace(variables={**params.variables, "spectral": spectral})
+    params = dataclasses.replace(
+        params, variables={**params.variables, "spectral": spectral}
+    )
     found = synthesize(labels, params, statistics="batch", batch_size=1)
     generator = SpadeGenerator(params.description.architecture)
     expected, _ = generator.apply(
@@ -235,7 +238,7 @@ def test_batch_statistics_do_not_see_the_padding(model, labels):
     padded, mask = np.zeros((3, 32, 32), np.uint8), np.zeros((3, 32, 32), bool)
     padded[:, 4:28, 3:28], mask[:, 4:28, 3:28] = cut, True
     generator = SpadeGenerator(model.description.architecture)
-    whole = generator.apply(
+    whole: Any = generator.apply(
         model.variables,
         jnp.asarray(padded),
         train=False,

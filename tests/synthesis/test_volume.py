@@ -186,6 +186,7 @@ def test_on_the_models_grid_every_voxel_keeps_its_place(tmp_path):
     synthesize_file(path, tmp_path / "out", synthesizer)
     image, affine = read(tmp_path / "out" / "a.nii.gz")
     labels, label_affine = read(tmp_path / "out" / "a_gt.nii.gz")
+    assert affine is not None
     assert image.shape == labels.shape == (30, 36, 3)  # 20 * 2 / 1.33, 30 * 1.6 / 1.33
     np.testing.assert_array_equal(affine, label_affine)
     np.testing.assert_allclose(

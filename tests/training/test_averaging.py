@@ -1,5 +1,7 @@
 """The average of G against sums and singular values computed here."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,8 @@ def averaged(trainer):
     """A state with an average that differs from the parameters."""
     state = draw_state(trainer)
     other = jax.tree.map(lambda x: 1.3 * x + 0.01, state.g_variables["params"])
-    return state.replace(g_average={**state.g_variables, "params": other})
+    average = {**state.g_variables, "params": other}
+    return dataclasses.replace(state, g_average=average)
 
 
 @pytest.mark.parametrize(
