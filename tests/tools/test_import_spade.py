@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -67,7 +68,6 @@ def test_pth_files_are_read_without_running_anything(golden, state, tmp_path):
 def test_a_z_seed_gives_the_reference_networks_image(tmp_path):
     """Against plain PyTorch with a dense layer in front, as --use_vae has it."""
     torch = pytest.importorskip("torch")
-    import torch.nn.functional as F
 
     from tools.torch_reference import TorchSpadeGenerator
 
@@ -83,7 +83,7 @@ def test_a_z_seed_gives_the_reference_networks_image(tmp_path):
             x = self.G_middle_1(x, onehot)
             for block in (self.up_0, self.up_1, self.up_2, self.up_3):
                 x = block(self.up(x), onehot)
-            return torch.tanh(self.conv_img(F.leaky_relu(x, 0.2)))
+            return torch.tanh(self.conv_img(torch.nn.functional.leaky_relu(x, 0.2)))
 
     torch.manual_seed(0)
     network = WithLatent().eval()
@@ -103,7 +103,6 @@ def test_a_z_seed_gives_the_reference_networks_image(tmp_path):
     assert params.description.image_size == 64
     assert params.description.architecture.latent_size == 256
     labels = np.random.default_rng(0).integers(0, 4, (2, 64, 64)).astype(np.uint8)
-    import jax
 
     z = np.array(jax.random.normal(jax.random.key(5), (256,)))
     onehot = torch.from_numpy(np.eye(4, dtype=np.float32)[labels]).permute(0, 3, 1, 2)
