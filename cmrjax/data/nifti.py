@@ -7,6 +7,7 @@ flipped or reoriented. Affines map (column, row, slice) = (x, y, z) indices to m
 import gzip
 import hashlib
 import io
+import math
 import os
 import tempfile
 import zlib
@@ -19,6 +20,11 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
+LARGEST_BYTES = 8 * 2**30
+"""Files whose header says more voxels than fit in it are refused before they are
+unpacked."""
+_HEADER_BYTES = 540  # of NIfTI-2, the longer one
+_SLACK_BYTES = 1 << 20  # what may follow the voxels
 
 
 def split_suffix(path: str | Path) -> tuple[str, str]:
@@ -89,6 +95,7 @@ def read_nifti(path: str | Path) -> NiftiFile:
             f"{path}: has shape {shape}, expected three or four non-empty axes"
             " (x, y, slice[, time]); convert the file or leave it out"
         )
+    _stated_bytes(path, header)
     spacing, unit = _spacing(path, header)
     try:
         with LoggingOutputSuppressor():  # ours names the file
@@ -193,13 +200,67 @@ def _read_bytes(path: Path) -> tuple[bytes, str]:
     if not path.name.endswith(".gz"):
         return raw, digest
     try:
-        return gzip.decompress(raw), digest
+        header = _decompress(raw, _HEADER_BYTES, whole=False)
+        limit = _stated_bytes(path, _parse_header(path, header)[1]) + _SLACK_BYTES
+        return _decompress(raw, limit, whole=True), digest
     except (EOFError, OSError, zlib.error) as error:
         kind = "truncated" if isinstance(error, EOFError) else "damaged"
         raise ValueError(
             f"{path}: gzip data are {kind} after {len(raw)} bytes"
             f" ({_one_line(error)}); fetch it again"
         ) from error
+    except OverflowError as error:
+        raise ValueError(
+            f"{path}: unpacks to more than {limit} bytes, which is more than its header"
+            " says; fetch it again"
+        ) from error
+
+
+def _decompress(raw: bytes, limit: int, *, whole: bool) -> bytes:
+    """Unpacks gzip data in bounded memory.
+
+    Args:
+        raw: One or several gzip members.
+        limit: Bytes that are unpacked at most.
+        whole: Whether all must fit and every check sum is compared; otherwise the
+            first ``limit`` bytes are enough.
+
+    Raises:
+        EOFError: If the data end too early.
+        OverflowError: If ``whole`` and there are more bytes.
+        zlib.error: If the data are damaged.
+    """
+    parts: list[bytes] = []
+    left = limit
+    while raw and (whole or left > 0):
+        member = zlib.decompressobj(wbits=31)
+        part = member.decompress(raw, left + 1)
+        parts.append(part)
+        left -= len(part)
+        if whole and left < 0:
+            raise OverflowError
+        if not member.eof:
+            if not whole and left <= 0:
+                break
+            raise EOFError("compressed data ended before the end was reached")
+        raw = member.unused_data.lstrip(b"\0")  # some writers pad with zeros
+    return b"".join(parts)
+
+
+def _stated_bytes(path: Path, header: nib.Nifti1Header) -> int:
+    """Bytes of the whole file by its header."""
+    shape = [max(int(n), 0) for n in header.get_data_shape()]
+    per_voxel = max(int(header["bitpix"]) // 8, 1)
+    offset = float(header["vox_offset"])
+    size = math.prod(shape) * per_voxel
+    if not 0 <= offset <= LARGEST_BYTES or size > LARGEST_BYTES:
+        raise ValueError(
+            f"{path}: the header says {' x '.join(map(str, shape))} voxels of"
+            f" {per_voxel} bytes, {size / 2**30:.3g} GiB, from byte {offset:g}; at"
+            f" most {LARGEST_BYTES / 2**30:g} GiB are read: crop the file, or repair"
+            " the header"
+        )
+    return int(offset) + size
 
 
 def _parse_header(

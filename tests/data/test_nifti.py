@@ -1,6 +1,7 @@
 """Reading and writing NIfTI: axes, spacing, units, damaged files."""
 
 import gzip
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -145,3 +146,52 @@ def test_write_refuses(tmp_path):
         nifti.write_volume(tmp_path / "a.nii", array[0], np.eye(4))
     with pytest.raises(ValueError, match=r"values are float16; convert them to uint8"):
         nifti.write_volume(tmp_path / "a.nii", array.astype("float16"), np.eye(4))
+
+
+def _small() -> bytearray:
+    image = nib.Nifti1Image(np.ones((8, 8, 4), np.int16), np.eye(4))
+    return bytearray(image.to_bytes())
+
+
+def test_gzip_in_several_members_or_padded_with_zeros_is_whole(tmp_path):
+    content = bytes(_small())
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]))
+    assert nifti.read_nifti(path).frames.sum() == 256
+    path.write_bytes(gzip.compress(content) + bytes(8))
+    assert nifti.read_nifti(path).frames.sum() == 256
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_costs_little_memory(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    path.write_bytes(gzip.compress(bytes(_small()) + bytes(256 << 20), 1))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"unpacks to more than .* header says"):
+        nifti.read_nifti(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        (40, np.array([3, 32767, 32767, 32767], "<i2"), "32767 x 32767 x 32767 voxels"),
+        (108, np.array([1e30], "<f4"), r"from byte 1e\+30"),
+        (108, np.array([np.nan], "<f4"), "from byte nan"),
+    ],
+)
+def test_a_header_that_asks_for_too_much_is_refused(
+    tmp_path, suffix, place, value, text
+):
+    content = _small()
+    raw = value.tobytes()
+    content[place : place + len(raw)] = raw
+    path = tmp_path / f"a{suffix}"
+    packed = gzip.compress(content) if suffix.endswith("gz") else bytes(content)
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=text) as error:
+        nifti.read_nifti(path)
+    assert str(error.value).startswith(str(path))
+    assert "at most 8 GiB are read" in str(error.value)
