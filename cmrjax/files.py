@@ -82,7 +82,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+        raise ValueError(
+            f"{path}: not a JSON file ({error}); repair it or fetch it again"
+        ) from error
 
 
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:

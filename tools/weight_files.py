@@ -35,7 +35,9 @@ def _read_safetensors(source: Path) -> Arrays:
     try:
         return safetensors.numpy.load_file(source)
     except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"not a readable safetensors file ({error})") from error
+        raise ValueError(
+            f"not a readable safetensors file ({error}); fetch it again"
+        ) from error
 
 
 def _read_torch(source: Path) -> Arrays:
@@ -51,7 +53,9 @@ def _read_torch(source: Path) -> Arrays:
         return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"not a readable state dictionary ({reason})") from error
+        raise ValueError(
+            f"not a readable state dictionary ({reason}); fetch it again"
+        ) from error
 
 
 def _read_hdf5(source: Path) -> Arrays:
@@ -69,7 +73,9 @@ def _read_hdf5(source: Path) -> Arrays:
         with h5py.File(source, "r") as file:
             file.visititems(collect)
     except OSError as error:
-        raise ValueError(f"not a readable HDF5 file ({error})") from error
+        raise ValueError(
+            f"not a readable HDF5 file ({error}); fetch it again"
+        ) from error
     return arrays
 
 

@@ -80,7 +80,8 @@ def find_subjects(
     if not records:
         first = f", the first: {problems[0]}" if problems else ""
         raise ValueError(
-            f"{table}: no row can be used ({len(problems)} problems{first})"
+            f"{table}: no row can be used ({len(problems)} problems{first}); expected a"
+            " row for each phase of each subject"
         )
     return Subjects(
         tuple(records), tuple(notices), tuple(problems), {"table": table.absolute()}
@@ -133,7 +134,7 @@ def _file(text: str, column: str, where: str, root: Path) -> Path:
     path = root / text
     if not path.is_file():
         raise ValueError(
-            f"{where}: {column} {path}: no such file; paths start from {root}"
+            f"{where}: {column} {path}: no such file; correct it (relative to {root})"
         )
     return path
 

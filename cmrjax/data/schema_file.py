@@ -73,8 +73,8 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
         raise ValueError(f"{path}: {error}") from error
     if not schema.heart_ids:
         raise ValueError(
-            f"{path}: class_names has none of {', '.join(HEART_CLASSES)}; slices are"
-            " kept by the heart they show"
+            f"{path}: class_names has none of {', '.join(HEART_CLASSES)}: name at"
+            " least one, slices are kept by the heart they show"
         )
     ids = content.get("ids", {str(i): name for i, name in enumerate(names)})
     return schema, _checked_ids(path, ids, schema)
@@ -91,7 +91,7 @@ def _checked_ids(path: Path, ids: Any, schema: LabelSchema) -> dict[int, str]:
             )
         if name not in schema.class_names:
             raise ValueError(
-                f"{path}: id {key} is {name!r}, which class_names does not have"
+                f"{path}: id {key} is {name!r}, expected one of class_names"
             )
         found[int(key)] = name
     return found

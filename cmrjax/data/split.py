@@ -66,7 +66,7 @@ def read_split(path: str | Path) -> dict[str, str]:
         if splits.setdefault(code, split) != split:
             raise ValueError(
                 f"{path}, line {line}: {code} is in {splits[code]} and in"
-                f" {split}; a subject has one split"
+                f" {split}; a subject has one split, keep one line"
             )
     return splits
 

@@ -272,7 +272,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise ValueError(f"not a readable npz file ({error})") from error
+        raise ValueError(
+            f"not a readable npz file ({error}); fetch it again"
+        ) from error
 
 
 def _check_layer(name: str, arrays: Mapping[str, np.ndarray]) -> None:

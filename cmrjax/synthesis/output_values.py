@@ -71,7 +71,9 @@ class OutputValues:
         try:
             return self.transform.limits(frames[frame if len(frames) > 1 else 0])
         except ValueError as error:
-            raise ValueError(f"--intensity={self.name}: {error}") from error
+            raise ValueError(
+                f"--intensity={self.name}: {error}; give an image with contrast"
+            ) from error
 
     def convert(self, images: np.ndarray, *, frame: int) -> np.ndarray:
         """Converts images.
