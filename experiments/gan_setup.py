@@ -91,6 +91,7 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
         image_size=config.data.image_size,
         batch_size=batch_size,
         average_decay=_average_decay(config),
+        accumulation=config.training.accumulation,
     )
 
 
@@ -114,9 +115,10 @@ def settling_maps(config: Config, train: SliceSource) -> np.ndarray:
 
     Returns:
       [n, local b, h, w] uint8: slices in a fixed random order, repeated where there
-      are few, and of each batch this process's part.
+      are few, and of each batch this process's part. A batch here is what training
+      normalises over.
     """
-    batch_size = config.training.batch_size
+    batch_size = part_size(config)
     wanted = SETTLING_BATCHES * batch_size
     order = np.random.default_rng(0).permutation(len(train))
     chosen = np.resize(order, wanted).reshape(-1, batch_size)
@@ -173,7 +175,7 @@ def make_modulation(
             f"config.model.modulation is {name!r}; expected 'table' or 'dense'"
         )
     looked_at = evenly_spaced(np.arange(len(train)), SLICES_TO_SIZE_TABLES)
-    maps_per_table = config.training.batch_size // num_devices
+    maps_per_table = max(1, part_size(config) // num_devices)
     is_exact = maps_per_table == 1 and len(looked_at) == len(train)
     rows = table_rows(
         (train[int(i)]["label_map"] for i in looked_at),
@@ -184,6 +186,11 @@ def make_modulation(
     )
     logger.info("label tables (image height: rows): %s", dict(rows) or "none")
     return TableModulation(rows, groups=num_devices)
+
+
+def part_size(config: Config) -> int:
+    """Returns the images of one forward: the batch, or a part of it."""
+    return config.training.batch_size // max(1, config.training.accumulation)
 
 
 def steps_per_epoch(config: Config, num_slices: int) -> int:

@@ -141,6 +141,7 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
             mixed_ids=ids_of(MIXED),
             size=data.image_size,
         ),
+        accumulation=config.training.accumulation,
     )
     batch_size = config.training.batch_size
     return SegmentationTrainer(

@@ -10,6 +10,7 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator, discriminate_pair
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.training.accumulation import accumulate
 from cmrjax.training.averaging import move_average
 from cmrjax.training.gan_objective import GanObjective, Terms
 from cmrjax.training.state import GanState, Variables
@@ -36,6 +37,8 @@ class GanStep:
       objective: losses and order of updates.
       average_decay: share that the average of G keeps in a step, where the state has
         one.
+      accumulation: parts of the batch, one after the other; batch statistics are over
+        a part (`cmrjax.training.accumulation`).
     """
 
     generator: SpadeGenerator
@@ -44,6 +47,7 @@ class GanStep:
     d_optimizer: optax.GradientTransformation
     objective: GanObjective
     average_decay: float = 0.0
+    accumulation: int = 1
 
     def __call__(
         self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
@@ -61,57 +65,79 @@ class GanStep:
           (state after the update, float32 scalars by name).
         """
         g_key, d_key = jax.random.split(jax.random.fold_in(key, state.step))
+        g_params, g_changing = _divide(state.g_variables)
+        d_params, d_changing = _divide(state.d_variables)
+        mean = functools.partial(accumulate, parts=self.accumulation)
         if self.objective.generator_passes == 1:
-            return self._update_together(state, vgg, batch, g_key)
-        (_, (g_metrics, g_changed, d_changed)), g_grads = jax.value_and_grad(
-            self._g_loss, has_aux=True
-        )(state.g_variables["params"], state, vgg, batch, g_key)
-        g_variables, g_opt_state = _update(
-            self.g_optimizer,
-            g_grads,
-            state.g_opt_state,
-            {**state.g_variables, **g_changed},
-        )
-        fake, g_changed = self._generate(g_variables, batch, d_key)
-        d_variables = {**state.d_variables, **d_changed}
-        (_, (d_metrics, d_changed)), d_grads = jax.value_and_grad(
-            self._d_loss, has_aux=True
-        )(d_variables["params"], d_variables, batch, jax.lax.stop_gradient(fake))
-        d_variables, d_opt_state = _update(
-            self.d_optimizer, d_grads, state.d_opt_state, {**d_variables, **d_changed}
+            (g_grads, d_grads), (g_changing, d_changing), metrics = mean(
+                functools.partial(self._both_gradients, g_params, d_params, vgg),
+                (g_changing, d_changing),
+                batch,
+                g_key,
+            )
+            g_params, g_opt_state = _update(
+                self.g_optimizer, g_grads, state.g_opt_state, g_params
+            )
+        else:
+            g_grads, (g_changing, d_changing), metrics = mean(
+                functools.partial(self._g_gradients, g_params, d_params, vgg),
+                (g_changing, d_changing),
+                batch,
+                g_key,
+            )
+            g_params, g_opt_state = _update(
+                self.g_optimizer, g_grads, state.g_opt_state, g_params
+            )
+            d_grads, (g_changing, d_changing), d_metrics = mean(
+                functools.partial(self._d_gradients, g_params, d_params),
+                (g_changing, d_changing),
+                batch,
+                d_key,
+            )
+            metrics = {**metrics, **d_metrics}
+        d_params, d_opt_state = _update(
+            self.d_optimizer, d_grads, state.d_opt_state, d_params
         )
         new_state = GanState(
             step=state.step + 1,
-            g_variables={**g_variables, **g_changed},
-            d_variables=d_variables,
+            g_variables={**g_changing, "params": g_params},
+            d_variables={**d_changing, "params": d_params},
             g_opt_state=g_opt_state,
             d_opt_state=d_opt_state,
-            g_average=self._average(state, g_variables),
+            g_average=self._average(state, g_params),
         )
-        return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
+        return new_state, {**metrics, **_norms(g_grads, d_grads)}
 
-    def _update_together(
-        self, state: GanState, vgg: Any, batch: Batch, key: jax.Array
-    ) -> tuple[GanState, Metrics]:
-        """Both updates from one forward of G and of D, as they stand before."""
+    def _both_gradients(
+        self,
+        g_params: Any,
+        d_params: Any,
+        vgg: Any,
+        changing: tuple[Variables, Variables],
+        batch: Batch,
+        key: jax.Array,
+    ) -> tuple:
+        """Of G and of D, from one forward of each as they stand before."""
+        g_changing, d_changing = changing
         labels, real = batch["label_map"], batch["image"]
 
         def generate(params: Any) -> tuple[jax.Array, dict]:
-            variables = {**state.g_variables, "params": params}
-            return self._generate(variables, batch, key)
+            return self._generate({**g_changing, "params": params}, batch, key)
 
         def judge_fake(params: Any, fake: jax.Array) -> tuple[Any, dict]:
-            variables = {**state.d_variables, "params": params}
             features, changed = self.discriminator.apply(
-                variables, labels, fake, train=True, mutable=["spectral"]
+                {**d_changing, "params": params},
+                labels,
+                fake,
+                train=True,
+                mutable=["spectral"],
             )
             return features, dict(changed)
 
         def judge_real(params: Any) -> Any:
-            variables = {**state.d_variables, **d_changed, "params": params}
+            variables = {**d_changing, **d_changed, "params": params}
             return self.discriminator.apply(variables, labels, real, train=False)
 
-        g_params, d_params = state.g_variables["params"], state.d_variables["params"]
         fake, from_fake, g_changed = jax.vjp(generate, g_params, has_aux=True)
         fake_features, from_judged, d_changed = jax.vjp(
             judge_fake, d_params, fake, has_aux=True
@@ -130,36 +156,17 @@ class GanStep:
         d_grads = jax.tree.map(
             jnp.add, from_judged(to_both[0])[0], from_real(to_both[1])[0]
         )
-        g_variables, g_opt_state = _update(
-            self.g_optimizer,
-            g_grads,
-            state.g_opt_state,
-            {**state.g_variables, **g_changed},
-        )
-        d_variables, d_opt_state = _update(
-            self.d_optimizer,
-            d_grads,
-            state.d_opt_state,
-            {**state.d_variables, **d_changed},
-        )
-        new_state = GanState(
-            step=state.step + 1,
-            g_variables=g_variables,
-            d_variables=d_variables,
-            g_opt_state=g_opt_state,
-            d_opt_state=d_opt_state,
-            g_average=self._average(state, g_variables),
-        )
-        g_metrics = {**g_terms, **more, "g_loss": g_loss + perceived}
-        return new_state, {**g_metrics, **d_metrics, **_norms(g_grads, d_grads)}
+        metrics = {**g_terms, **more, "g_loss": g_loss + perceived, **d_metrics}
+        changed = ({**g_changing, **g_changed}, {**d_changing, **d_changed})
+        return (g_grads, d_grads), changed, metrics
 
-    def _average(self, state: GanState, g_variables: Variables) -> Variables:
+    def _average(self, state: GanState, g_params: Any) -> Variables:
         """The average of G after this update; it keeps its batch statistics, u, v."""
         if not state.g_average:
             return {}
         params = move_average(
             state.g_average["params"],
-            g_variables["params"],
+            g_params,
             step=state.step,
             decay=self.average_decay,
         )
@@ -179,23 +186,70 @@ class GanStep:
         )
         return jnp.where(batch["valid_mask"], fake, batch["image"]), dict(changed)
 
-    def _g_loss(
-        self, params: Any, state: GanState, vgg: Any, batch: Batch, key: jax.Array
+    def _g_gradients(
+        self,
+        g_params: Any,
+        d_params: Any,
+        vgg: Any,
+        changing: tuple[Variables, Variables],
+        batch: Batch,
+        key: jax.Array,
     ) -> tuple:
-        variables = {**state.g_variables, "params": params}
-        fake, g_changed = self._generate(variables, batch, key)
-        fake_features, real_features, d_changed = discriminate_pair(
-            self.discriminator,
-            state.d_variables,
-            batch["label_map"],
-            fake,
-            batch["image"],
-            real_gradient=False,
+        """Of G alone; D's forward changes D's state too."""
+        g_changing, d_changing = changing
+
+        def loss(params: Any) -> tuple:
+            variables = {**g_changing, "params": params}
+            fake, g_changed = self._generate(variables, batch, key)
+            fake_features, real_features, d_changed = discriminate_pair(
+                self.discriminator,
+                {**d_changing, "params": d_params},
+                batch["label_map"],
+                fake,
+                batch["image"],
+                real_gradient=False,
+            )
+            loss, terms = self.objective.judged(fake_features, real_features)
+            perceived, more = self._perceived(fake, vgg, batch["image"])
+            total = loss + perceived
+            changed = ({**g_changing, **g_changed}, {**d_changing, **d_changed})
+            return total, (changed, {**terms, **more, "g_loss": total})
+
+        (_, (changed, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+            g_params
         )
-        loss, terms = self.objective.judged(fake_features, real_features)
-        perceived, more = self._perceived(fake, vgg, batch["image"])
-        total = loss + perceived
-        return total, ({**terms, **more, "g_loss": total}, g_changed, d_changed)
+        return grads, changed, metrics
+
+    def _d_gradients(
+        self,
+        g_params: Any,
+        d_params: Any,
+        changing: tuple[Variables, Variables],
+        batch: Batch,
+        key: jax.Array,
+    ) -> tuple:
+        """Of D, on new images of G, whose state its forward changes."""
+        g_changing, d_changing = changing
+        variables = {**g_changing, "params": g_params}
+        fake, g_changed = self._generate(variables, batch, key)
+        fake = jax.lax.stop_gradient(fake)
+
+        def loss(params: Any) -> tuple:
+            fake_features, real_features, d_changed = discriminate_pair(
+                self.discriminator,
+                {**d_changing, "params": params},
+                batch["label_map"],
+                fake,
+                batch["image"],
+                real_gradient=True,
+            )
+            total, terms = self.objective.told_apart(fake_features, real_features)
+            return total, ({**d_changing, **d_changed}, terms)
+
+        (_, (d_changed, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
+            d_params
+        )
+        return grads, ({**g_changing, **g_changed}, d_changed), metrics
 
     def _perceived(
         self, fake: jax.Array, vgg: Any, real: jax.Array
@@ -206,30 +260,20 @@ class GanStep:
         dtype = self.generator.dtype
         return self.objective.perceived(vgg, fake.astype(dtype), real.astype(dtype))
 
-    def _d_loss(
-        self, params: Any, variables: Variables, batch: Batch, fake: jax.Array
-    ) -> tuple:
-        fake_features, real_features, changed = discriminate_pair(
-            self.discriminator,
-            {**variables, "params": params},
-            batch["label_map"],
-            fake,
-            batch["image"],
-            real_gradient=True,
-        )
-        total, terms = self.objective.told_apart(fake_features, real_features)
-        return total, (terms, changed)
+
+def _divide(variables: Variables) -> tuple[Any, Variables]:
+    """Returns the parameters, and what a forward changes."""
+    return variables["params"], {k: x for k, x in variables.items() if k != "params"}
 
 
 def _update(
     optimizer: optax.GradientTransformation,
     grads: Any,
     opt_state: Any,
-    variables: Variables,
-) -> tuple[Variables, optax.OptState]:
-    params = variables["params"]
+    params: Any,
+) -> tuple[Any, optax.OptState]:
     updates, opt_state = optimizer.update(grads, opt_state, params)
-    return {**variables, "params": optax.apply_updates(params, updates)}, opt_state
+    return optax.apply_updates(params, updates), opt_state
 
 
 def _norms(g_grads: Any, d_grads: Any) -> Metrics:

@@ -11,6 +11,7 @@ import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
 from cmrjax.models.spade_generator import SpadeGenerator
+from cmrjax.training.accumulation import check_accumulation
 from cmrjax.training.averaging import estimate_state
 from cmrjax.training.compiled_step import (
     CompiledStep,
@@ -37,6 +38,10 @@ class GanTrainer:
       image_size: side of the training images, pixels.
       batch_size: global.
       average_decay: of the moving average of G's parameters; 0: none is kept.
+      accumulation: parts of a batch, one after the other.
+
+    Raises:
+      ValueError: the batch does not divide into such parts.
     """
 
     generator: SpadeGenerator
@@ -48,6 +53,28 @@ class GanTrainer:
     image_size: int
     batch_size: int
     average_decay: float = 0.0
+    accumulation: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks that each device has its share of each part."""
+        check_accumulation(
+            self.accumulation,
+            batch_size=self.batch_size,
+            num_devices=self.placement.num_devices,
+        )
+
+    @property
+    def step(self) -> GanStep:
+        """The update, not compiled."""
+        return GanStep(
+            self.generator,
+            self.discriminator,
+            self.g_optimizer,
+            self.d_optimizer,
+            self.objective,
+            self.average_decay,
+            self.accumulation,
+        )
 
     def _init(self, key: jax.Array) -> GanState:
         return init_state(
@@ -78,14 +105,7 @@ class GanTrainer:
         Returns:
           The compiled update.
         """
-        step = GanStep(
-            self.generator,
-            self.discriminator,
-            self.g_optimizer,
-            self.d_optimizer,
-            self.objective,
-            self.average_decay,
-        )
+        step = self.step
 
         def train_step(state: GanState, vgg: Any, batch: Batch, key: jax.Array) -> Any:
             return step(state, vgg, batch, key)  # named, for profiles and logs

@@ -1,6 +1,7 @@
 """One update of the segmentation network (SPEC 3)."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.struct
@@ -10,6 +11,7 @@ import optax
 
 from cmrjax.losses.segmentation import focal_tversky_loss
 from cmrjax.models.unet import Unet
+from cmrjax.training.accumulation import accumulate
 from cmrjax.training.augmentation import Augmentation, augment_batch
 from cmrjax.training.plateau import Plateau, start_plateau
 
@@ -80,12 +82,15 @@ class SegmentationStep:
       optimizer: makes a direction of unit rate; the state's rate scales it.
       objective: the loss.
       augmentation: of the examples.
+      accumulation: parts of the batch, one after the other; loss and batch statistics
+        are over a part (`cmrjax.training.accumulation`).
     """
 
     network: Unet
     optimizer: optax.GradientTransformation
     objective: SegmentationObjective
     augmentation: Augmentation
+    accumulation: int = 1
 
     def init(
         self, key: jax.Array, *, image_size: int, learning_rate: float
@@ -114,7 +119,36 @@ class SegmentationStep:
         Returns:
           (state after the update, float32 scalars: loss, learning_rate, grad_norm).
         """
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+        params = state.variables["params"]
+        changing = {k: x for k, x in state.variables.items() if k != "params"}
+        grads, changing, metrics = accumulate(
+            functools.partial(self._gradients, params),
+            changing,
+            batch,
+            jax.random.fold_in(key, state.step),
+            parts=self.accumulation,
+        )
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, params)
+        rate = state.plateau.learning_rate
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+        metrics = {
+            **metrics,
+            "learning_rate": rate,
+            "grad_norm": optax.tree.norm(grads),
+        }
+        new_state = SegmentationState(
+            step=state.step + 1,
+            variables={**changing, "params": params},
+            opt_state=opt_state,
+            plateau=state.plateau,
+        )
+        return new_state, metrics
+
+    def _gradients(
+        self, params: Any, changing: Variables, batch: Batch, key: jax.Array
+    ) -> tuple[Any, Variables, dict[str, jax.Array]]:
+        """Augments a part of the batch; gradients of the loss on it."""
+        augment_key, dropout_key = jax.random.split(key)
         batch = augment_batch(
             augment_key,
             batch,
@@ -124,7 +158,7 @@ class SegmentationStep:
 
         def loss_of(params: Any) -> tuple[jax.Array, dict]:
             logits, changed = self.network.apply(
-                {**state.variables, "params": params},
+                {**changing, "params": params},
                 batch["image"],
                 train=True,
                 mutable=["batch_stats"],
@@ -132,20 +166,5 @@ class SegmentationStep:
             )
             return self.objective(logits, batch), dict(changed)
 
-        params = state.variables["params"]
         (loss, changed), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, params)
-        rate = state.plateau.learning_rate
-        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
-        metrics = {
-            "loss": loss,
-            "learning_rate": rate,
-            "grad_norm": optax.tree.norm(grads),
-        }
-        new_state = SegmentationState(
-            step=state.step + 1,
-            variables={**state.variables, **changed, "params": params},
-            opt_state=opt_state,
-            plateau=state.plateau,
-        )
-        return new_state, metrics
+        return grads, {**changing, **changed}, {"loss": loss}

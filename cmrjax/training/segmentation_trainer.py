@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmrjax.training.accumulation import check_accumulation
 from cmrjax.training.compiled_step import (
     CompiledStep,
     compile_step,
@@ -32,6 +33,9 @@ class SegmentationTrainer:
       batch_size: global.
       start: variables of a trained network of the same architecture, NumPy, which
         training begins with; None: it begins with random ones.
+
+    Raises:
+      ValueError: the batch does not divide into the parts that the step takes.
     """
 
     step: SegmentationStep
@@ -41,6 +45,14 @@ class SegmentationTrainer:
     prepared_size: int
     batch_size: int
     start: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that each device has its share of each part."""
+        check_accumulation(
+            self.step.accumulation,
+            batch_size=self.batch_size,
+            num_devices=self.placement.num_devices,
+        )
 
     def _init(self, key: jax.Array) -> SegmentationState:
         return self.step.init(

@@ -54,6 +54,7 @@ def get_config() -> Config:
 
     config.training = ConfigDict()
     config.training.batch_size = 8  # over all devices
+    config.training.accumulation = 1  # parts of a batch in turn; BN is over a part
     config.training.num_steps = 0  # 0: what the epochs come to
     config.training.report_every = 50  # steps
     config.training.checkpoint_every = 2000  # steps

@@ -49,6 +49,7 @@ def get_config() -> Config:
     config.training = ConfigDict()
     config.training.start_from = ""  # --workdir of a trained network; "": random
     config.training.batch_size = 32  # over all devices
+    config.training.accumulation = 1  # parts of a batch in turn; BN is over a part
     config.training.epochs = 350  # at most
     config.training.steps_per_epoch = 0  # 0: each slice once
     config.training.report_every = 20  # steps

@@ -5,6 +5,7 @@ writes the losses out, and applies momentum in NumPy; no part of it is the step'
 """
 
 import dataclasses
+import functools
 import types
 
 import flax.linen as nn
@@ -72,7 +73,7 @@ class StubDiscriminator(nn.Module):
         return ((2 * y, y),)
 
 
-def stub_step(generator=None, **objective):
+def stub_step(generator=None, accumulation=1, **objective):
     """Compiled step and state of the stubs, plain SGD with rates 0.1 and 0.2."""
     generator, discriminator = generator or StubGenerator(), StubDiscriminator()
     g_optimizer, d_optimizer = optax.sgd(0.1), optax.sgd(0.2)
@@ -94,6 +95,7 @@ def stub_step(generator=None, **objective):
         g_optimizer,
         d_optimizer,
         GanObjective(**objective),
+        accumulation=accumulation,
     )
     return jax.jit(step), state
 
@@ -137,6 +139,22 @@ def test_order_of_updates_by_hand(passes):
     np.testing.assert_allclose(metrics["d_grad_norm"], abs(seen - x), rtol=1e-5)
     assert metrics["d_accuracy_fake"] == 0  # w v > 0 is taken for real
     assert metrics["d_accuracy_real"] == 1
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_parts_of_a_batch_make_the_same_update_where_no_norm_is_over_it(passes):
+    step, state = stub_step(generator_passes=passes)
+    whole, metrics = step(state, None, stub_batch(), KEY)
+    step, state = stub_step(generator_passes=passes, accumulation=2)
+    parts, of_parts = step(state, None, stub_batch(), KEY)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(of_parts[name], value, rtol=1e-5, err_msg=name)
+    for field in ("g_variables", "d_variables"):
+        params = [getattr(x, field)["params"] for x in (parts, whole)]
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), *params)
+    # Each part's forward moves the state once.
+    assert parts.g_variables["batch_stats"]["passes"] == 2 * passes
+    assert parts.d_variables["spectral"]["passes"] == 2 * passes
 
 
 def test_reduction_and_weights_reach_the_losses():
