@@ -25,7 +25,7 @@ FREE_TO_CHANGE = (
     "training.epochs",
     "training.report_every",
     "training.checkpoint_",
-    "training.keep_checkpoints",
+    "training.keep_",
     "training.tensorboard",
 )
 

@@ -29,7 +29,14 @@ from experiments.gan_setup import (
 )
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
-from experiments.training_command import Training, run_command, train
+from experiments.training_command import Training, best_settings, run_command, train
+
+# What the best checkpoint may be chosen by, and whether a high value is good.
+BEST_METRICS = {
+    "validation_ssim": True,
+    "validation_psnr": True,
+    "validation_nrmse": False,
+}
 
 
 def run(config: Config, workdir: str | Path) -> LoopResult:
@@ -103,6 +110,7 @@ def _loop_settings(config: Config, num_slices: int) -> LoopSettings:
         evaluate_every=config.evaluation.every,
         checkpoint_every=training.checkpoint_every,
         checkpoint_minutes=training.checkpoint_minutes,
+        **best_settings(training.keep_best, BEST_METRICS),
     )
 
 

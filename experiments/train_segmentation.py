@@ -36,13 +36,16 @@ from experiments.configs.base import Config
 from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
-from experiments.training_command import Training, run_command, train
+from experiments.training_command import Training, best_settings, run_command, train
 
 logger = logging.getLogger(__name__)
 
 BLOOD = ("LV", "RV", "other_blood")  # one fluid: its signals change mostly together
 DARK = ("lung",)  # on every scanner
 MIXED = ("abdomen",)  # many organs with signals of their own
+
+# What the best checkpoint may be chosen by, and whether a high value is good.
+BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
 def run(config: Config, workdir: str | Path) -> LoopResult:
@@ -242,6 +245,7 @@ def _loop_settings(config: Config, num_slices: int) -> LoopSettings:
         checkpoint_every=per_epoch,
         checkpoint_minutes=training.checkpoint_minutes,
         progress_metrics=(("loss", "loss"), ("rate", "learning_rate")),
+        **best_settings(training.keep_best, BEST_METRICS),
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,24 @@ class Training:
     evaluate: Callable[[], Any]
     settings: LoopSettings
     hooks: Hooks = NO_HOOKS
+
+
+def best_settings(name: str, known: Mapping[str, bool]) -> dict[str, Any]:
+    """Returns the loop's settings of which checkpoint is the best one.
+
+    Args:
+      name: config.training.keep_best.
+      known: metrics of this command's validation, and whether a high value is good.
+
+    Raises:
+      ValueError: there is no such metric.
+    """
+    if name and name not in known:
+        raise ValueError(
+            f"config.training.keep_best is {name!r}; expected one of {sorted(known)}, "
+            'or "" to keep the newest only'
+        )
+    return {"best_metric": name, "best_is_highest": known.get(name, True)}
 
 
 def train(

@@ -138,7 +138,8 @@ def load_params(directory: str | Path, *, weights: str | None = None) -> ModelPa
 
     Args:
       directory: a model's folder (the --workdir of training), whose newest checkpoint
-        is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000.
+        is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000,
+        or runs/multi_a1/checkpoints/best, that with the best validation.
       weights: "average", the moving average of training
         (config.optimizer.average_decay), or "last", those of the checkpoint's step; by
         default the average where the checkpoint has one.

@@ -5,14 +5,18 @@ input pipeline and a small JSON of facts. Orbax writes it under a temporary name
 renames it at the end, so that a checkpoint that exists is whole.
 """
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
-STATE, POSITION, FACTS = "state", "position", "facts"
+STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
+SCORE = "score"
 
 
 class CheckpointStore:
@@ -20,7 +24,10 @@ class CheckpointStore:
 
     Args:
       directory: where they are, one folder per step.
-      keep: how many of the newest are kept.
+      keep: how many of the newest are kept; that with the highest score is, too.
+
+    Raises:
+      ValueError: `keep` is not positive.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
@@ -29,7 +36,20 @@ class CheckpointStore:
         self._directory = Path(directory).absolute()
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                create=True,
+                best_fn=_score_of,  # makes Orbax store the score
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                    [
+                        checkpoint_managers.LatestN(keep),
+                        checkpoint_managers.BestN(
+                            get_metric_fn=_score_of,
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+            ),
             item_names=(STATE, POSITION, FACTS),
         )
 
@@ -44,6 +64,12 @@ class CheckpointStore:
         """Step of the newest whole checkpoint, None where there is none."""
         return self._manager.latest_step()
 
+    @property
+    def best_score(self) -> float:
+        """Highest score of a checkpoint, minus infinity where none has one."""
+        scores = (self._manager.metrics(step) for step in self._manager.all_steps())
+        return max((_score_of(s) for s in scores if s), default=-math.inf)
+
     def path(self, step: int) -> Path:
         """Folder of a checkpoint."""
         return self._directory / str(step)
@@ -55,6 +81,7 @@ class CheckpointStore:
         *,
         position: Mapping[str, Any],
         facts: Mapping[str, Any],
+        score: float | None = None,
     ) -> None:
         """Writes a checkpoint in the background; does nothing where it exists.
 
@@ -63,6 +90,7 @@ class CheckpointStore:
           state: pytree of arrays.
           position: JSON form of the input pipeline's state.
           facts: JSON to keep beside it.
+          score: how good its validation was, the higher the better; None: not known.
         """
         if step in self._manager.all_steps():
             return
@@ -73,6 +101,7 @@ class CheckpointStore:
                 position=ocp.args.JsonSave(dict(position)),
                 facts=ocp.args.JsonSave(dict(facts)),
             ),
+            metrics={} if score is None else {SCORE: score},
         )
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, dict, dict]:
@@ -121,6 +150,28 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
         return None
     steps = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
     return directory / str(max(steps)) if steps else None
+
+
+def best_checkpoint(directory: str | Path) -> Path | None:
+    """Returns the checkpoint of the highest score below a folder.
+
+    None where no checkpoint has a score.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        return None
+    found = []
+    for path in directory.iterdir():
+        file = path / METRICS / METRICS  # as Orbax names it
+        if path.name.isdigit() and file.is_file():
+            score = _score_of(json.loads(file.read_text(encoding="utf-8")))
+            found.append((score, int(path.name), path))
+    score, _, path = max(found, default=(-math.inf, 0, None))
+    return path if score > -math.inf else None
+
+
+def _score_of(metrics: Mapping[str, Any]) -> float:
+    return float(metrics.get(SCORE, -math.inf))
 
 
 def holds(checkpoint: str | Path, field: str) -> bool:

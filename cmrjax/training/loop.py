@@ -52,6 +52,9 @@ class LoopSettings:
       checkpoint_every: checkpoints.
       checkpoint_minutes: one is also written when so much time has passed; 0: not.
       progress_metrics: what the progress line shows, (caption, metric).
+      best_metric: of the evaluation; its best value makes a checkpoint of that step,
+        which is kept. "": none is.
+      best_is_highest: whether a high value of it is good.
     """
 
     num_steps: int
@@ -61,6 +64,8 @@ class LoopSettings:
     checkpoint_every: int = 1000
     checkpoint_minutes: float = 15.0
     progress_metrics: tuple[tuple[str, str], ...] = (("G", "g_loss"), ("D", "d_loss"))
+    best_metric: str = ""
+    best_is_highest: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,15 +160,17 @@ def run_loop(
                 run.report(step)
             evaluates = is_due(step, settings.evaluate_every, last_step=last)
             saves = run.checkpoint_is_due(step)
+            score = None
             if evaluates or saves:
                 state = hooks.settle(state)
             if evaluates:
                 scalars = run.evaluate(state, step)
+                score = run.score(scalars)
                 if is_due(step, settings.evaluate_every):
                     state = hooks.after_evaluation(state, scalars)
                     over = hooks.is_over(state)
-            if saves:
-                run.save(state, step)
+            if saves or run.is_best(score):
+                run.save(state, step, score)
         if step != store.latest_step:
             run.save(hooks.settle(state), step)
         return LoopResult(state, step, stop.received, over)
@@ -247,7 +254,17 @@ class _Run:
             return True
         return 0 < minutes * 60 < time.monotonic() - self._last_saved
 
-    def save(self, state: Any, step: int) -> None:
+    def score(self, scalars: Scalars) -> float | None:
+        """How good an evaluation was; None where it says nothing of it."""
+        value = scalars.get(self._settings.best_metric, math.nan)
+        if not math.isfinite(value):
+            return None
+        return float(value if self._settings.best_is_highest else -value)
+
+    def is_best(self, score: float | None) -> bool:
+        return score is not None and score > self._store.best_score
+
+    def save(self, state: Any, step: int, score: float | None = None) -> None:
         self.finish_pending()
         if step == self._store.latest_step:
             return
@@ -257,6 +274,7 @@ class _Run:
             state,
             position={"iterator": self._iterator.get_state()},
             facts={**self._facts, "train_seconds": self._seconds()},
+            score=score,
         )
         # The next step is given this state's buffers, so the writing must be over.
         self._store.wait()

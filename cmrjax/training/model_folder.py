@@ -8,10 +8,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import (
+    best_checkpoint,
+    latest_checkpoint,
+    restore_subtree,
+)
 from cmrjax.training.description import Description, read_description
 
 CHECKPOINTS = "checkpoints"
+BEST = "best"  # stands for the number of the checkpoint whose validation was best
 
 
 def open_model_folder(
@@ -21,7 +26,8 @@ def open_model_folder(
 
     Args:
       directory: a model's folder (the --workdir of training), whose newest checkpoint
-        is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000.
+        is taken, or the folder of one checkpoint, as in runs/multi_a1/checkpoints/1000,
+        or runs/multi_a1/checkpoints/best, that with the best validation.
       kind: of network that is expected.
 
     Returns:
@@ -33,6 +39,13 @@ def open_model_folder(
     """
     model, checkpoint = _find_checkpoint(Path(directory), kind)
     description = read_description(model, kind)
+    if checkpoint is not None and checkpoint.name == BEST:
+        checkpoint = best_checkpoint(checkpoint.parent)
+        if checkpoint is None:
+            raise ValueError(
+                f"{directory}: no checkpoint has a validation of its own; name one by "
+                f"its step, or {model} for the newest"
+            )
     if checkpoint is None:
         checkpoint = latest_checkpoint(model / CHECKPOINTS)
     if checkpoint is None:
@@ -47,7 +60,8 @@ def run_folder(directory: str | Path) -> Path:
     """Returns the model's folder, also where one of its checkpoints is named."""
     path = Path(directory)
     absolute = path.absolute()
-    if absolute.name.isdigit() and absolute.parent.name == CHECKPOINTS:
+    named = absolute.name.isdigit() or absolute.name == BEST
+    if named and absolute.parent.name == CHECKPOINTS:
         return absolute.parents[1]
     return path
 
@@ -95,10 +109,10 @@ def hash_model(description: Any, variables: Any) -> str:
 
 def _find_checkpoint(path: Path, kind: type[Description]) -> tuple[Path, Path | None]:
     """Splits a path into the model's folder and the checkpoint that it names."""
-    if not path.is_dir():
+    model = run_folder(path)
+    if not (path.parent if path.name == BEST else path).is_dir():
         raise ValueError(
             f"{path}: no such folder; expected the --workdir of `python -m "
             f"{kind.COMMAND}`, or one of its checkpoints"
         )
-    model = run_folder(path)
     return model, None if model == path else path.absolute()

@@ -59,7 +59,8 @@ def get_config() -> Config:
     config.training.report_every = 50  # steps
     config.training.checkpoint_every = 2000  # steps
     config.training.checkpoint_minutes = 15.0  # at the latest
-    config.training.keep_checkpoints = 2
+    config.training.keep_checkpoints = 2  # the newest, and that of the best validation:
+    config.training.keep_best = "validation_ssim"  # or _psnr, _nrmse; "": not
     config.training.tensorboard = True
 
     config.evaluation = ConfigDict()

@@ -54,7 +54,8 @@ def get_config() -> Config:
     config.training.steps_per_epoch = 0  # 0: each slice once
     config.training.report_every = 20  # steps
     config.training.checkpoint_minutes = 10.0  # besides one at every epoch's end
-    config.training.keep_checkpoints = 2
+    config.training.keep_checkpoints = 2  # the newest, and that of the best validation:
+    config.training.keep_best = "validation_loss"  # or "validation_dice"; "": not
     config.training.tensorboard = True
 
     config.evaluation = ConfigDict()

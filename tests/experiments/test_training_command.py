@@ -12,7 +12,13 @@ import pytest
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.sharding import data_parallel
-from experiments.training_command import Timing, place_and_step, run_command, start
+from experiments.training_command import (
+    Timing,
+    best_settings,
+    place_and_step,
+    run_command,
+    start,
+)
 
 KEY = jax.random.key(0)
 
@@ -54,6 +60,17 @@ def test_a_new_run_draws_and_an_old_one_is_restored(tmp_path):
         state, step, found = start(trainer(), store, iterator, KEY, facts)
     assert (step, found, iterator.state) == (7, {"data": "old"}, {"next": 5})
     np.testing.assert_array_equal(state["w"], drawn + 1)
+
+
+def test_the_best_checkpoint_goes_by_a_known_metric():
+    known = {"loss": False, "dice": True}
+    assert best_settings("loss", known) == {
+        "best_metric": "loss",
+        "best_is_highest": False,
+    }
+    assert best_settings("", known)["best_metric"] == ""
+    with pytest.raises(ValueError, match=r"keep_best is 'los'; expected .*'dice'"):
+        best_settings("los", known)
 
 
 def test_a_step_gets_constants_and_the_arrays_that_it_takes(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints: bit-exact round trips, parts, other placements, broken folders."""
 
 import gc
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from cmrjax.training.checkpoint import (
     CheckpointStore,
+    best_checkpoint,
     latest_checkpoint,
     restore_subtree,
 )
@@ -111,6 +113,33 @@ def test_only_the_newest_are_kept(tmp_path):
         assert store.latest_step == 3
         assert store.path(3).is_dir()
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["2", "3"]
+
+
+def test_the_best_is_kept_beside_the_newest(tmp_path):
+    """And is known after the store is opened again."""
+    scores = {1: 0.2, 2: 0.9, 3: 0.4, 4: None, 5: 0.9 - 1e-9, 6: None, 7: 0.1}
+    assert best_checkpoint(tmp_path / "missing") is None
+    for steps in ((1, 2, 3, 4), (5, 6, 7)):
+        with CheckpointStore(tmp_path, keep=2) as store:
+            for step in steps:
+                store.save(
+                    step, make_state(step), position={}, facts={}, score=scores[step]
+                )
+                store.wait()
+            assert store.best_score == 0.9
+            assert store.latest_step == steps[-1]
+        assert best_checkpoint(tmp_path) == tmp_path / "2"
+    kept = sorted(p.name for p in tmp_path.iterdir() if p.is_dir())
+    assert kept == ["2", "6", "7"]
+    with CheckpointStore(tmp_path, keep=2) as store:
+        state, _, _ = store.restore(2, abstract(make_state()))
+    assert_equal(state, make_state(2))
+
+
+def test_without_scores_none_is_best(filled):
+    assert best_checkpoint(filled) is None
+    with CheckpointStore(filled) as store:
+        assert store.best_score == -math.inf
 
 
 def test_saving_a_step_again_does_nothing(filled):

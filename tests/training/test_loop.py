@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from cmrjax.data.pipeline import make_train_iterator
-from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.checkpoint import (
+    CheckpointStore,
+    best_checkpoint,
+    latest_checkpoint,
+)
 from cmrjax.training.loop import Hooks, LoopSettings, NonFiniteLossError, run_loop
 from cmrjax.training.writers import METRICS_FILE, MetricWriter
 from tests.training.tiny_gan import (
@@ -100,6 +104,27 @@ class Run:
         scalar = jax.ShapeDtypeStruct((), "int32", sharding=device)
         with CheckpointStore(self.folder / "checkpoints") as store:
             return store.restore(step, {"step": scalar, "sum": scalar})
+
+
+@pytest.mark.parametrize("highest", [True, False])
+def test_the_best_evaluation_is_saved_when_it_is_made(tmp_path, highest):
+    """Its metric rises with the step: each is best, or only the first."""
+    run = Run(tmp_path)
+    run(9, best_metric="ssim", best_is_highest=highest, checkpoint_every=0)
+    assert run.saved() == ([4, 8, 9] if highest else [4, 9])
+    best = best_checkpoint(tmp_path / "checkpoints")
+    assert best is not None
+    assert best.name == ("9" if highest else "4")
+
+
+def test_a_best_metric_that_is_not_finite_or_not_there_saves_nothing(tmp_path):
+    run = Run(tmp_path / "a")
+    run.evaluate = lambda state, step: ({"ssim": float("nan")}, {})
+    run(5, best_metric="ssim", checkpoint_every=0)
+    assert run.saved() == [5]
+    run = Run(tmp_path / "b")
+    run(5, best_metric="other", checkpoint_every=0)
+    assert run.saved() == [5]
 
 
 def test_a_whole_run_does_everything_when_due(tmp_path, capsys):

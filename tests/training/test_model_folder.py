@@ -23,6 +23,7 @@ from cmrjax.training.model_folder import (
     hash_model,
     open_model_folder,
     restore_variables,
+    run_folder,
 )
 
 GENERATOR = ModelDescription(CAVITY, GeneratorArchitecture(4), 64)
@@ -43,6 +44,26 @@ def test_the_newest_checkpoint_or_the_one_that_is_named(tmp_path, description):
     named = folder / CHECKPOINTS / "9"
     assert open_model_folder(named, kind) == (description, named)
     assert open_model_folder(str(named), kind) == (description, named)
+
+
+def test_the_best_checkpoint_may_be_named(tmp_path):
+    folder = write(tmp_path, GENERATOR)
+    with CheckpointStore(folder / CHECKPOINTS, keep=3) as store:
+        for step, score in ((2, 0.1), (4, 0.7), (6, 0.3)):
+            store.save(step, {"a": jnp.ones(2)}, position={}, facts={}, score=score)
+            store.wait()
+    best = folder / CHECKPOINTS / "best"
+    _, checkpoint = open_model_folder(best, ModelDescription)
+    assert checkpoint == folder / CHECKPOINTS / "4"
+    assert run_folder(best) == folder.absolute()
+
+
+def test_a_best_checkpoint_that_is_not_there(tmp_path):
+    best = write(tmp_path, GENERATOR, steps=(3,)) / CHECKPOINTS / "best"
+    with pytest.raises(ValueError, match=r"no checkpoint has a validation .* its step"):
+        open_model_folder(best, ModelDescription)
+    with pytest.raises(ValueError, match="no such folder"):
+        open_model_folder(tmp_path / "none" / CHECKPOINTS / "best", ModelDescription)
 
 
 def test_a_run_whose_name_is_a_number_is_not_a_checkpoint(tmp_path):
