@@ -35,7 +35,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             file.write(content)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
@@ -93,10 +93,22 @@ def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:
-        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+        with naming(path):
+            np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Adds the path to an OSError that names no file, as of a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
         raise
 
 
@@ -126,7 +138,8 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     prefix = f"{_partial_prefix(path)}{os.getpid()}-"
     temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
             old = temporary.with_name(temporary.name + ".old")

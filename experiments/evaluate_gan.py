@@ -4,7 +4,8 @@
         --data=data/prepared/mnms --groups=B3 --splits=development --out=results
 
 Writes image_quality.json, image_quality_slices.csv and image_quality_subjects.csv, a
-panel of pictures, the loss curves of the run and provenance.json.
+panel of pictures, the loss curves of the run and provenance.json; of a generator with z
+also how much its images of one label map differ (diversity.json, diversity.png).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.pipeline import iterate_eval_batches
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.evaluation.curves import loss_curves_png
+from cmrjax.evaluation.diversity import measure_diversity
 from cmrjax.evaluation.figures import panel, write_png
 from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_results
 from cmrjax.files import provenance, read_json, write_json
@@ -30,6 +32,7 @@ from cmrjax.training.writers import METRICS_FILE, read_metrics
 from experiments.gan_validation import CLASS_MEANS_FILE
 
 BATCH_SIZE = 8
+SHOWN_DRAWS = 3
 CURVES = {
     "Generator": (
         "g_loss_adversarial",
@@ -109,7 +112,8 @@ def evaluate_model(
       weights: see `cmrjax.load_params`.
 
     Returns:
-      See `cmrjax.evaluation.image_study.evaluate_images`.
+      See `cmrjax.evaluation.image_study.evaluate_images`; of a generator with z also
+      "diversity" (`cmrjax.evaluation.diversity.measure_diversity`).
 
     Raises:
       ValueError: model and data do not fit each other.
@@ -139,6 +143,13 @@ def evaluate_model(
         ),
     )
     write_panel(out / "panel.png", params, source, rows=panel_rows)
+    if params.description.architecture.latent_size:
+        result["diversity"] = measure_diversity(
+            lambda labels, key: _draw(labels, params, key),
+            iterate_eval_batches(source, batch_size=BATCH_SIZE),
+        )
+        write_json(out / "diversity.json", result["diversity"])
+        write_draws(out / "diversity.png", params, source, rows=panel_rows)
     history = run_folder(model) / METRICS_FILE
     if history.is_file():
         loss_curves_png(read_metrics(history), CURVES, out / "curves.png")
@@ -147,13 +158,44 @@ def evaluate_model(
 
 def _predict(labels: np.ndarray, params: ModelParams) -> np.ndarray:
     """Images [b, h, w, 1]; a model with z takes the same z each time."""
-    key = jax.random.key(0) if params.description.architecture.latent_size else None
+    has_latent = params.description.architecture.latent_size > 0
+    return _draw(labels, params, jax.random.key(0) if has_latent else None)
+
+
+def _draw(labels: np.ndarray, params: ModelParams, key: jax.Array | None) -> np.ndarray:
     return synthesize(labels, params, batch_size=BATCH_SIZE, key=key)[..., None]
 
 
 def panel_scale(width: int) -> int:
     """Returns how often the pixels of small images are repeated in a picture."""
     return max(1, 200 // width)
+
+
+def _shown(source: SliceSource, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Label maps and images of some slices, evenly spaced."""
+    chosen = evenly_spaced(np.arange(len(source)), rows)
+    examples = [source[int(i)] for i in chosen]
+    labels, images = (
+        np.stack([e[name] for e in examples]) for name in ("label_map", "image")
+    )
+    return labels, images
+
+
+def write_draws(
+    path: Path, params: ModelParams, source: SliceSource, *, rows: int
+) -> None:
+    """Writes label, real, and images of several z of some slices side by side."""
+    labels, images = _shown(source, rows)
+    keys = jax.random.split(jax.random.key(0), SHOWN_DRAWS)
+    picture = panel(
+        labels,
+        images,
+        *(_draw(labels, params, key) for key in keys),
+        schema=params.description.schema,
+        captions=("label", "real", *(f"z {i + 1}" for i in range(SHOWN_DRAWS))),
+        scale=panel_scale(labels.shape[-1]),
+    )
+    write_png(path, picture)
 
 
 def write_panel(
@@ -164,12 +206,10 @@ def write_panel(
     Returns:
       The picture, [H, W, 3] uint8.
     """
-    chosen = evenly_spaced(np.arange(len(source)), rows)
-    examples = [source[int(i)] for i in chosen]
-    labels = np.stack([e["label_map"] for e in examples])
+    labels, images = _shown(source, rows)
     picture = panel(
         labels,
-        np.stack([e["image"] for e in examples]),
+        images,
         _predict(labels, params),
         schema=params.description.schema,
         captions=("label", "real", "synthetic"),
@@ -212,6 +252,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{'':8}{'model':>22}{'class-mean image':>22}")
     for name, model_value, floor in report_rows(result):
         print(f"{name:8}{model_value:>22}{floor:>22}")
+    if "diversity" in result:
+        diversity = result["diversity"]
+        print(
+            f"{diversity['num_draws']} draws of z for each label map: SSIM between two "
+            f"{diversity['ssim_between_draws']:.3f} (1: all the same), standard "
+            f"deviation {diversity['std_between_draws']:.3f} (images are in [-1, 1])"
+        )
     print(f"written: {arguments.out}")
 
 

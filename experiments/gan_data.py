@@ -68,7 +68,7 @@ def open_gan_data(config: Config) -> GanData:
         raise ValueError(
             f"config.data.path: no folder {settings.path}\n{NO_MULTI_TISSUE}"
         )
-    dataset = PreparedDataset.open(settings.path)
+    dataset = PreparedDataset.open(settings.path, verify="full")
     if schema.num_classes > dataset.schema.num_classes:
         raise ValueError(
             f"{settings.path} has the labels of schema {dataset.schema.name!r} "

@@ -153,7 +153,7 @@ def _open(path: str) -> PreparedDataset:
         raise ValueError(
             f"config.data.paths: no folder {path}. Make it by\n{DATA_COMMANDS}{path}"
         )
-    dataset = PreparedDataset.open(path)
+    dataset = PreparedDataset.open(path, verify="full")
     if not isinstance(dataset.transform, ZScoreTransform):
         raise ValueError(
             f"config.data.paths: {path} has intensities {dataset.transform.name}; the "

@@ -4,6 +4,7 @@ r"""Trains the SPADE GAN on prepared data; the same command continues a stopped 
         --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
 
 Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
+--profile=5 traces five steps for TensorBoard's profile page.
 """
 
 from pathlib import Path
@@ -39,12 +40,13 @@ BEST_METRICS = {
 }
 
 
-def run(config: Config, workdir: str | Path) -> LoopResult:
+def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/base.py`.
       workdir: the run's folder.
+      profile: steps to trace into its profile/; 0: none.
 
     Returns:
       How the run ended.
@@ -58,6 +60,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     data = open_gan_data(config)
     vgg = load_perceptual(config)
     trainer = make_trainer(config, data.train)
+    settings = _loop_settings(config, len(data.train))
     facts = open_run(
         workdir,
         config.to_dict(),
@@ -78,10 +81,11 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         trainer,
         constants=(vgg,),
         evaluate=lambda: make_validation(config, trainer, data, workdir),
-        settings=_loop_settings(config, len(data.train)),
+        settings=settings,
         hooks=_hooks(config, trainer, data),
     )
-    return train(config, workdir, training, make_iterator(config, data.train), facts)
+    iterator = make_iterator(config, data.train)
+    return train(config, workdir, training, iterator, facts, profile=profile)
 
 
 def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:

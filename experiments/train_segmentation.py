@@ -4,6 +4,7 @@ r"""Trains the multi-tissue segmentation; the same command continues a stopped r
         --config=experiments/configs/multi_tissue.py --workdir=runs/multi_tissue
 
 Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
+--profile=5 traces five steps for TensorBoard's profile page.
 """
 
 import dataclasses
@@ -48,12 +49,13 @@ MIXED = ("abdomen",)  # many organs with signals of their own
 BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
-def run(config: Config, workdir: str | Path) -> LoopResult:
+def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/segmentation.py`.
       workdir: the run's folder.
+      profile: steps to trace into its profile/; 0: none.
 
     Returns:
       How the run ended.
@@ -66,6 +68,7 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
     enable_compilation_cache()
     data = open_segmentation_data(config)
     trainer = make_trainer(config, data)
+    settings = _loop_settings(config, len(data.train))
     is_new = latest_checkpoint(workdir / CHECKPOINTS) is None
     if is_new and config.training.start_from:
         params = trained_network(config.training.start_from, trainer, data)
@@ -100,10 +103,10 @@ def run(config: Config, workdir: str | Path) -> LoopResult:
         trainer,
         constants=(),
         evaluate=lambda: SegmentationValidation(config, trainer, data, workdir),
-        settings=_loop_settings(config, len(data.train)),
+        settings=settings,
         hooks=Hooks(_follow_loss(config, trainer), _rate_is_small(config)),
     )
-    return train(config, workdir, training, iterator, facts)
+    return train(config, workdir, training, iterator, facts, profile=profile)
 
 
 def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:

@@ -18,6 +18,7 @@ from cmrjax.files import write_json
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.console import configure_logging
+from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (
     NO_HOOKS,
     Hooks,
@@ -29,11 +30,13 @@ from cmrjax.training.loop import (
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
+from cmrjax.training.step_profile import StepProfile
 from cmrjax.training.writers import MetricWriter
 
 logger = logging.getLogger(__name__)
 
 TIMING_FILE = "timing.json"
+PROFILE = "profile"
 BATCH_ARRAYS = ("label_map", "image", "valid_mask")
 
 
@@ -80,8 +83,12 @@ def train(
     training: Training,
     iterator: Any,
     facts: dict[str, Any],
+    *,
+    profile: int = 0,
 ) -> LoopResult:
     """Compiles the step and trains, from the newest checkpoint if there is one.
+
+    Before the first step it says what is ahead (`cmrjax.training.forecast`).
 
     Args:
       config: has "seed" and "training".
@@ -89,9 +96,13 @@ def train(
       training: what is trained.
       iterator: of batches; closed at the end.
       facts: kept in each checkpoint.
+      profile: steps to trace into the folder's profile/; 0: none.
 
     Returns:
       How it ended.
+
+    Raises:
+      OSError: no room on the disk for checkpoints.
     """
     trainer = training.trainer
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
@@ -102,7 +113,18 @@ def train(
     with (
         contextlib.closing(iterator),
         CheckpointStore(workdir / CHECKPOINTS, keep=keep) as store,
+        StepProfile(workdir / PROFILE, steps=profile) as traced,
     ):
+        ahead = forecast(
+            trainer,
+            compiled,
+            (constants, step_key),
+            _peek(iterator) if store.latest_step is None else None,
+            directory=workdir,
+            steps=training.settings.num_steps - (store.latest_step or 0),
+            kept=keep + bool(training.settings.best_metric),
+        )
+        logger.info("ahead: %s", ahead)
         state, step, facts = start(trainer, store, iterator, init_key, facts)
         timing = Timing(workdir / TIMING_FILE, trainer, compiled)
         write_model_card(workdir)
@@ -112,8 +134,8 @@ def train(
             result = run_loop(
                 state,
                 step=step,
-                train_step=place_and_step(
-                    trainer, compiled, constants, step_key, timing
+                train_step=traced.around(
+                    place_and_step(trainer, compiled, constants, step_key, timing)
                 ),
                 iterator=iterator,
                 evaluate=training.evaluate(),
@@ -126,6 +148,14 @@ def train(
     timing.write()
     write_model_card(workdir)
     return result
+
+
+def _peek(iterator: Any) -> dict[str, Any]:
+    """Returns the arrays of the next batch, which the iterator will yield again."""
+    position = iterator.get_state()
+    batch = next(iterator)
+    iterator.set_state(position)
+    return {name: batch[name] for name in BATCH_ARRAYS}
 
 
 def start(
@@ -228,23 +258,24 @@ def command_of(config: Any) -> str:
     return "train_segmentation" if "augmentation" in config else "train_gan"
 
 
-def run_command(name: str, run: Callable[[Any, str], LoopResult]) -> None:
+def run_command(name: str, run: Callable[..., LoopResult]) -> None:
     """Runs a training command: --config=FILE --workdir=DIR, then does not return.
 
     Args:
       name: of the command, for messages.
-      run: (config, workdir) -> how the run ended.
+      run: (config, workdir, profile=steps) -> how the run ended.
     """
     _check_config_argument(name, sys.argv)
     config_flags.DEFINE_config_file("config", help_string="configuration file")
     flags.DEFINE_string("workdir", None, "folder of the run")
+    flags.DEFINE_integer(
+        "profile", 0, "steps to trace into WORKDIR/profile, after the first five"
+    )
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(lambda argv: _main(name, run, argv))
 
 
-def _main(
-    name: str, run: Callable[[Any, str], LoopResult], argv: Sequence[str]
-) -> None:
+def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> None:
     configure_logging()
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
@@ -256,7 +287,7 @@ def _main(
             f"experiments.{fitting}, or name another one"
         )
     try:
-        result = run(config, workdir)
+        result = run(config, workdir, profile=flags.FLAGS.profile)
     except (ValueError, OSError, NonFiniteLossError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

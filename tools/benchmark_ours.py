@@ -81,10 +81,7 @@ class StepRunner:
     @property
     def program_bytes(self) -> int:
         """Memory of a device that the step takes: arguments, results, temporaries."""
-        memory = self.compiled.function.memory_analysis()
-        sizes = ("argument", "output", "temp")
-        parts = [getattr(memory, f"{name}_size_in_bytes", 0) for name in sizes]
-        return int(sum(parts) - getattr(memory, "alias_size_in_bytes", 0))
+        return self.compiled.program_bytes
 
     @property
     def state(self) -> Any:

@@ -5,9 +5,10 @@ input pipeline and a small JSON of facts. Orbax writes it under a temporary name
 renames it at the end, so that a checkpoint that exists is whole.
 """
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ class CheckpointStore:
     def __enter__(self) -> "CheckpointStore":
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *others: object) -> None:
+        with contextlib.suppress(*([] if kind is None else [OSError])):
+            self.close()  # says again what failed before
 
     @property
     def latest_step(self) -> int | None:
@@ -91,18 +93,22 @@ class CheckpointStore:
           position: JSON form of the input pipeline's state.
           facts: JSON to keep beside it.
           score: how good its validation was, the higher the better; None: not known.
+
+        Raises:
+          OSError: an earlier checkpoint, or the start of this one, was not written.
         """
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                position=ocp.args.JsonSave(dict(position)),
-                facts=ocp.args.JsonSave(dict(facts)),
-            ),
-            metrics={} if score is None else {SCORE: score},
-        )
+        with self._named_failure():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    position=ocp.args.JsonSave(dict(position)),
+                    facts=ocp.args.JsonSave(dict(facts)),
+                ),
+                metrics={} if score is None else {SCORE: score},
+            )
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, dict, dict]:
         """Reads a checkpoint.
@@ -115,7 +121,7 @@ class CheckpointStore:
           (state, position, facts).
 
         Raises:
-          ValueError: the checkpoint does not hold such a state.
+          ValueError: the checkpoint does not hold such a state, or it is damaged.
         """
         misfit = _misfit(self.path(step), abstract_state)
         if misfit:
@@ -123,24 +129,46 @@ class CheckpointStore:
                 f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
             )
-        found = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state),
-                position=ocp.args.JsonRestore(),
-                facts=ocp.args.JsonRestore(),
-            ),
-        )
+        with _named_damage(self.path(step)):
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract_state),
+                    position=ocp.args.JsonRestore(),
+                    facts=ocp.args.JsonRestore(),
+                ),
+            )
         return found[STATE], dict(found[POSITION]), dict(found[FACTS])
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything is on disk.
+
+        Raises:
+          OSError: it could not be written; the checkpoints before it are whole.
+        """
+        with self._named_failure():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, then frees what the store holds."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits as `wait` does, then frees what the store holds."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _named_failure(self) -> Iterator[None]:
+        """Says in one line what Orbax says with an error of any kind."""
+        try:
+            yield
+        except Exception as error:
+            last = latest_checkpoint(self._directory)
+            kept = "none was saved before" if last is None else f"{last} is whole"
+            raise OSError(
+                f"{self._directory}: a checkpoint could not be written "
+                f"({_reason(error)}); make room or the folder writable, then repeat "
+                f"the command ({kept})"
+            ) from error
 
 
 def latest_checkpoint(directory: str | Path) -> Path | None:
@@ -194,7 +222,7 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
       The same nesting with arrays on the default device.
 
     Raises:
-      ValueError: the checkpoint does not hold such a part.
+      ValueError: the checkpoint does not hold such a part, or it is damaged.
     """
     misfit = _misfit(checkpoint, abstract_subtree)
     if misfit:
@@ -207,12 +235,31 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    return ocp.PyTreeCheckpointer().restore(
-        (Path(checkpoint) / STATE).absolute(),
-        args=ocp.args.PyTreeRestore(
-            item=target, restore_args=restore_args, partial_restore=True
-        ),
-    )
+    with _named_damage(checkpoint):
+        return ocp.PyTreeCheckpointer().restore(
+            (Path(checkpoint) / STATE).absolute(),
+            args=ocp.args.PyTreeRestore(
+                item=target, restore_args=restore_args, partial_restore=True
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _named_damage(checkpoint: str | Path) -> Iterator[None]:
+    """Names the checkpoint that cannot be read; Orbax raises errors of any kind."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{checkpoint} is damaged ({_reason(error)}); remove that folder, the "
+            "checkpoint before it is taken then"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The end of a long message says what the system said; the start says where."""
+    text = " ".join(str(error.__cause__ or error).split())
+    return text if len(text) <= 200 else f"{text[:60]} ... {text[-130:]}"
 
 
 def _misfit(checkpoint: str | Path, wanted: Any) -> str:
@@ -233,7 +280,8 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     handler: Any = ocp.PyTreeCheckpointHandler()
-    return _shapes(handler.metadata(path).tree)
+    with _named_damage(path.parent):
+        return _shapes(handler.metadata(path).tree)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -20,12 +20,14 @@ class CompiledStep:
       compile_seconds: what compilation took.
       flops: multiplications and additions of one step as XLA counts them, or 0.
       memory_bytes: what a step holds on a device besides its arguments, or 0.
+      program_bytes: with arguments and results, or 0.
     """
 
     function: Any
     compile_seconds: float
     flops: float
     memory_bytes: int
+    program_bytes: int = 0
 
 
 def compile_step(
@@ -73,7 +75,15 @@ def compile_step(
         compile_seconds=seconds,
         flops=float(cost.get("flops", 0.0)),
         memory_bytes=int(getattr(memory, "temp_size_in_bytes", 0)),
+        program_bytes=_program_bytes(memory),
     )
+
+
+def _program_bytes(memory: Any) -> int:
+    """Adds up XLA's counts; results that take the place of arguments count once."""
+    sizes = ("argument", "output", "temp")
+    parts = [getattr(memory, f"{name}_size_in_bytes", 0) for name in sizes]
+    return int(sum(parts) - getattr(memory, "alias_size_in_bytes", 0))
 
 
 def replicated_shapes(init: Callable[..., Any], placement: DataParallel) -> Any:

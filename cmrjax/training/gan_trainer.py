@@ -89,7 +89,12 @@ class GanTrainer:
 
     def init(self, key: jax.Array) -> GanState:
         """Draws the state at step 0, placed on the devices."""
-        return jax.jit(self._init, out_shardings=self.placement.replicated)(key)
+        return self._placed_init(key)
+
+    @functools.cached_property
+    def _placed_init(self) -> Callable[[jax.Array], GanState]:
+        """Compiled once: a run draws a state to try a step, and one to start with."""
+        return jax.jit(self._init, out_shardings=self.placement.replicated)
 
     def abstract_state(self) -> GanState:
         """Returns shapes, dtypes and placements of the state, without computing it."""

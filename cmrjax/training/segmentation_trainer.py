@@ -1,6 +1,8 @@
 """The segmentation network, its optimiser and its placement, ready to train."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -61,11 +63,16 @@ class SegmentationTrainer:
 
     def init(self, key: jax.Array) -> SegmentationState:
         """Makes the state at step 0, placed on the devices."""
-        state = jax.jit(self._init, out_shardings=self.placement.replicated)(key)
+        state = self._placed_init(key)
         if self.start is None:
             return state
         variables = self.placement.replicate(self.start)
         return dataclasses.replace(state, variables=variables)
+
+    @functools.cached_property
+    def _placed_init(self) -> Callable[[jax.Array], SegmentationState]:
+        """Compiled once: a run draws a state to try a step, and one to start with."""
+        return jax.jit(self._init, out_shardings=self.placement.replicated)
 
     def abstract_state(self) -> SegmentationState:
         """Returns shapes, dtypes and placements of the state, without computing it."""

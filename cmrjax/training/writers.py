@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.files import write_text
+from cmrjax.files import naming, write_text
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -92,7 +92,7 @@ class MetricWriter:
         """
         numbers = {name: float(value) for name, value in values.items()}
         finite = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
         if self._clu is not None:
             self._clu.write_scalars(step, numbers)

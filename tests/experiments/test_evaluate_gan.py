@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,23 @@ def test_the_command_writes_tables_and_pictures(folders, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "SSIM" in text
     assert "class-mean image" in text
+
+
+def test_of_a_generator_with_z_the_diversity_is_measured(folders, tmp_path, capsys):
+    model, data = folders
+    params = init_params(num_classes=4, image_size=32, base_features=1, latent_size=8)
+    for name in ("fc", "conv_img"):  # untrained, z hardly reaches the image
+        params.variables["params"][name]["kernel"] *= 100.0
+    save_params(params, tmp_path / "model")
+    shutil.copy(model / "class_means.json", tmp_path / "model")
+    evaluate_gan.main(_arguments(tmp_path / "model", data, tmp_path / "out"))
+    found = json.loads((tmp_path / "out" / "diversity.json").read_text())
+    assert found["num_slices"] == 4
+    assert found["num_draws"] == 4
+    assert found["std_between_draws"] > 0.01
+    assert found["ssim_between_draws"] < 0.99
+    assert (tmp_path / "out" / "diversity.png").is_file()
+    assert "4 draws of z for each label map: SSIM between" in capsys.readouterr().out
 
 
 def test_class_mean_figures_come_from_the_means_kept_with_the_model(folders, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -152,13 +153,12 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     workdir = tmp_path / "with space" / "run"
     config_file = ROOT / "experiments" / "configs" / "cavity_a1.py"
     command = _command(config_file, workdir, *_overrides(data))
-    long = [*command, "--config.training.num_steps=100000"]
+    long = [*command, "--config.training.num_steps=100000", "--profile=2"]
     process = subprocess.Popen(
         long, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ
     )
-    metrics = workdir / "metrics.jsonl"
     deadline = time.monotonic() + 240
-    while not (metrics.exists() and '"g_loss"' in metrics.read_text()):
+    while not list(workdir.glob("profile/**/*.xplane.pb")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -168,6 +168,10 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     assert "SIGTERM: saved at step" in text
     assert "s/step" in text
     assert "left " in text
+    assert re.search(
+        r"ahead: 100000 steps of .* s, .* memory of a step .* on disk", text
+    )
+    assert f"profile of 2 steps in {workdir / 'profile'}" in text
     saved = latest_checkpoint(workdir / "checkpoints")
     assert saved is not None
     step = int(saved.name) + 1
@@ -240,6 +244,8 @@ def test_missing_vgg19_weights_say_where_to_get_them(data, tmp_path):
         (["--config.model.modulation=fast"], "expected 'table' or 'dense'"),
         (["--config.data.train_groups=('Z9',)"], "Z9"),
         (["--config.training.batch_size=3"], "does not divide among 2 devices"),
+        (["--config.training.accumulation=2"], "a batch of 2 does not divide into so"),
+        (["--config.training.keep_best=ssim"], "expected one of ['validation_nrmse'"),
     ],
 )
 def test_bad_settings_end_in_one_clear_message(data, tmp_path, arguments, text):

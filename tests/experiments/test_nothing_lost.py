@@ -1,0 +1,245 @@
+"""A disk that is full, a folder that cannot be written, damage, changed input.
+
+Each ends in one line that says what to do; what was there before stays whole, and a
+run goes on from it to the same end as one that nothing happened to.
+"""
+
+import contextlib
+import gc
+import pathlib
+import resource
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from cmrjax.synthesis.params import load_params, save_params
+from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from experiments import prepare_data, simulate, synthesize, train_gan
+from experiments.gan_data import open_gan_data
+from experiments.gan_setup import make_trainer
+from tests.data.mnms_tree import write_small_set
+from tests.data.prepared_folder import make_prepared
+from tests.experiments.tiny_run import tiny_config, tiny_data
+from tests.synthesis.label_files import draw_labels, write_labels
+from tests.synthesis.tiny_models import make_params
+
+STEPS = 6
+# Orbax leaves tasks behind when it fails; they end with the test, unnoticed.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
+
+
+@contextlib.contextmanager
+def full_disk(size: int):
+    """No file grows beyond so many bytes: each write then fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    return tiny_data(tmp_path_factory.mktemp("data") / "prepared")
+
+
+def settings(data: pathlib.Path, steps: int = STEPS):
+    config = tiny_config(data)
+    config.training.num_steps = steps
+    config.training.checkpoint_every = 2
+    config.training.keep_checkpoints = 3
+    config.training.keep_best = ""
+    config.evaluation.every = 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("runs") / "unbroken"
+    train_gan.run(settings(data), workdir)
+    return workdir
+
+
+@pytest.fixture
+def stopped(unbroken, tmp_path) -> pathlib.Path:
+    """The run as it was after step 4."""
+    workdir = tmp_path / "run"
+    shutil.copytree(unbroken, workdir)
+    shutil.rmtree(workdir / "checkpoints" / str(STEPS))
+    return workdir
+
+
+def state(workdir: pathlib.Path, data: pathlib.Path) -> dict:
+    config = settings(data)
+    checkpoint = latest_checkpoint(workdir / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.name == str(STEPS)
+    shapes = make_trainer(config, open_gan_data(config).train).abstract_state()
+    fields = ("g_variables", "d_variables", "g_opt_state")
+    return restore_subtree(checkpoint, {f: getattr(shapes, f) for f in fields})
+
+
+def content(folder: pathlib.Path) -> dict[str, bytes]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def assert_ends_as(unbroken: pathlib.Path, workdir: pathlib.Path, data) -> None:
+    train_gan.run(settings(data), workdir)
+    expected, found = state(unbroken, data), state(workdir, data)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint(data, unbroken, stopped):
+    with (
+        full_disk(50_000),
+        pytest.raises(OSError, match=r"could not be written .*File too large") as error,
+    ):
+        train_gan.run(settings(data), stopped)
+    text = str(error.value)
+    assert "\n" not in text
+    assert "make room" in text
+    assert f"{stopped / 'checkpoints' / '4'} is whole" in text
+    assert load_params(stopped).origin.step == 4
+    assert_ends_as(unbroken, stopped, data)
+
+
+def test_a_full_disk_at_another_file_of_a_run(data, stopped):
+    before = content(stopped)
+    with (
+        full_disk(1000),
+        pytest.raises(OSError, match=r"File too large: .*/run/model\.json'"),
+    ):
+        train_gan.run(settings(data), stopped)
+    assert content(stopped) == before
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(
+    data, unbroken, stopped
+):
+    broken = stopped / "checkpoints" / "4"
+    for file in (broken / "state").rglob("*"):
+        if file.is_file() and file.parent.name == "d":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    said = r"checkpoints/4 is damaged \(.*\); remove that folder"
+    for use in (
+        lambda: train_gan.run(settings(data), stopped),
+        lambda: load_params(stopped),
+    ):
+        with pytest.raises(ValueError, match=said) as error:
+            use()
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 600
+    shutil.rmtree(broken)
+    assert_ends_as(unbroken, stopped, data)
+
+
+def test_data_that_changed_under_a_run_are_refused(data, stopped, tmp_path):
+    before = content(stopped)
+    changed = tmp_path / "changed"
+    shutil.copytree(data, changed)
+    images = np.load(changed / "images.npy")
+    images[0, 0, 0] += 1
+    np.save(changed / "images.npy", images)
+    with pytest.raises(ValueError, match=r"images\.npy: .*prepare the data again"):
+        train_gan.run(settings(changed), stopped)
+    shutil.rmtree(changed)
+    labels = np.load(data / "labels.npy")[:, ::-1]  # prepared anew, from other labels
+    make_prepared(
+        changed, count=12, size=(32, 32), labels=labels, valid_box=(2, 30, 0, 32)
+    )
+    with pytest.raises(ValueError, match=r"input data: '\w+' then, '\w+' now"):
+        train_gan.run(settings(changed), stopped)
+    assert content(stopped) == before
+
+
+def test_a_configuration_that_was_edited_is_refused(data, stopped):
+    before, config = content(stopped), settings(data)
+    config.loss.feature_matching_weight = 9.0
+    with pytest.raises(ValueError, match=r"feature_matching_weight: 10\.0 then"):
+        train_gan.run(config, stopped)
+    assert content(stopped) == before
+
+
+def test_a_full_disk_leaves_no_half_of_a_prepared_folder(tmp_path, capsys):
+    source, out = write_small_set(tmp_path / "in"), tmp_path / "out"
+    arguments = [
+        "--dataset=mnms",
+        f"--source={source}",
+        f"--out={out}",
+        "--image-size=32",
+    ]
+    with full_disk(3000):
+        assert prepare_data.main(arguments) != 0
+    assert "File too large" in capsys.readouterr().err.splitlines()[-1]
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert prepare_data.main(arguments) == 0
+
+
+def test_a_full_disk_while_a_model_is_saved(tmp_path):
+    model = make_params()
+    with full_disk(5_000), pytest.raises(OSError, match="File too large"):
+        save_params(model, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_volumes_are_written(tmp_path, capsys):
+    save_params(make_params(), tmp_path / "model")
+    write_labels(tmp_path / "in" / "case_gt.nii.gz", draw_labels())
+    arguments = [
+        f"--model={tmp_path / 'model'}",
+        f"--labels={tmp_path / 'in'}",
+        f"--out={tmp_path / 'out'}",
+    ]
+    with full_disk(500):
+        assert synthesize.main(arguments) != 0
+    assert "File too large" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "case.nii.gz").exists()
+    assert synthesize.main(arguments) == 0
+    assert (tmp_path / "out" / "case.nii.gz").is_file()
+    assert list((tmp_path / "out").glob(".*")) == []
+
+
+@pytest.mark.parametrize("name", ["prepare_data", "simulate", "synthesize", "train"])
+def test_a_folder_that_cannot_be_made_is_named(name, data, tmp_path, capsys):
+    """A path below a file cannot be made by anyone, not even by root."""
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    if name == "train":
+        with pytest.raises(OSError, match=f"{out}"):
+            train_gan.run(settings(data), out)
+        return
+    save_params(make_params(), tmp_path / "model")
+    write_labels(tmp_path / "in" / "case_gt.nii.gz", draw_labels())
+    source = write_small_set(tmp_path / "mnms")
+    command, arguments = {
+        "prepare_data": (
+            prepare_data.main,
+            ["--dataset=mnms", f"--source={source}", "--image-size=32"],
+        ),
+        "simulate": (simulate.main, ["--subjects=1", "--image-size=32"]),
+        "synthesize": (
+            synthesize.main,
+            [f"--model={tmp_path / 'model'}", f"--labels={tmp_path / 'in'}"],
+        ),
+    }[name]
+    try:
+        status = command([*arguments, f"--out={out}"])
+        text = capsys.readouterr().err
+    except SystemExit as end:
+        status, text = end.code, f"{end.code}{capsys.readouterr().err}"
+    assert status != 0
+    assert str(tmp_path / "file") in text
+    assert "Traceback" not in text
