@@ -12,6 +12,7 @@ from cmrjax.data.intensity import (
 )
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.source import SliceSource
+from cmrjax.files import read_json, sha256_file, write_json
 from cmrjax.labels import CAVITY, MULTI_TISSUE
 from experiments.segmentation_data import JoinedSource, open_segmentation_data
 from tests.data.prepared_folder import make_prepared
@@ -162,6 +163,11 @@ def test_bad_labels_are_found_before_anything_starts(tmp_path):
     labels = np.load(bad / "labels.npy")
     labels[3, 5, 6] = 9
     np.save(bad / "labels.npy", labels)
+    with pytest.raises(ValueError, match=r"labels\.npy: was changed"):
+        open_segmentation_data(tiny_config(bad))
+    manifest = read_json(bad / "manifest.json")
+    manifest["arrays"]["labels"]["sha256"] = sha256_file(bad / "labels.npy")
+    write_json(bad / "manifest.json", manifest)
     with pytest.raises(
         ValueError, match=r"P1, ED, slice 4.*label id 9 .*8 other_blood"
     ):
