@@ -5,12 +5,15 @@ input pipeline and a small JSON of facts. Orbax writes it under a temporary name
 renames it at the end, so that a checkpoint that exists is whole.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+
+from cmrjax.files import shorten
 
 STATE, POSITION, FACTS = "state", "position", "facts"
 
@@ -94,14 +97,15 @@ class CheckpointStore:
                 f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
             )
-        found = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state),
-                position=ocp.args.JsonRestore(),
-                facts=ocp.args.JsonRestore(),
-            ),
-        )
+        with _named_errors(self.path(step)):
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract_state),
+                    position=ocp.args.JsonRestore(),
+                    facts=ocp.args.JsonRestore(),
+                ),
+            )
         return found[STATE], dict(found[POSITION]), dict(found[FACTS])
 
     def wait(self) -> None:
@@ -156,12 +160,25 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    return ocp.PyTreeCheckpointer().restore(
-        (Path(checkpoint) / STATE).absolute(),
-        args=ocp.args.PyTreeRestore(
-            item=target, restore_args=restore_args, partial_restore=True
-        ),
-    )
+    with _named_errors(checkpoint):
+        return ocp.PyTreeCheckpointer().restore(
+            (Path(checkpoint) / STATE).absolute(),
+            args=ocp.args.PyTreeRestore(
+                item=target, restore_args=restore_args, partial_restore=True
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _named_errors(checkpoint: str | Path) -> Iterator[None]:
+    """Turns what Orbax raises for damaged files, of many kinds, into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{checkpoint} cannot be read ({shorten(error) or type(error).__name__});"
+            " remove it, so that an earlier one is taken, or fetch it again"
+        ) from error
 
 
 def _misfit(checkpoint: str | Path, wanted: Any) -> str:
@@ -182,7 +199,8 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     handler: Any = ocp.PyTreeCheckpointHandler()
-    return _shapes(handler.metadata(path).tree)
+    with _named_errors(path.parent):
+        return _shapes(handler.metadata(path).tree)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
