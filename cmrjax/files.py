@@ -177,6 +177,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
                     _check_npy(file, member.file_size)
                 with archive.open(member) as file:
                     array = np.lib.format.read_array(file, allow_pickle=False)
+                _check_characters(array)
                 arrays[member.filename.removesuffix(".npy")] = array
     except Exception as error:  # NumPy raises many kinds for damaged files
         reason = shorten(error) or type(error).__name__
@@ -184,6 +185,15 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             f"not a readable npz file ({reason}); fetch it again"
         ) from error
     return arrays
+
+
+def _check_characters(array: np.ndarray) -> None:
+    """Refuses text with numbers that are no characters, which breaks Python's texts."""
+    if array.dtype.kind == "U" and array.nbytes:
+        order = array.dtype.byteorder.replace("|", "=")
+        codes = np.frombuffer(array.tobytes(), f"{order}u4")
+        if codes.max() > sys.maxunicode:
+            raise ValueError("it holds text with numbers that are no characters")
 
 
 def _check_npy(file: IO[bytes], size: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -204,7 +205,8 @@ def _add_member(members: Members, name: str, content: bytes) -> Members:
 
 def _zip(members: Members, method: int) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", method) as archive:
+        warnings.simplefilter("ignore")  # of names that are there twice
         for name, content in members:
             safe = name.encode("utf-8", "replace").decode()[:60_000]
             info = zipfile.ZipInfo(safe or "empty")

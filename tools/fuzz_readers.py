@@ -27,7 +27,7 @@ from cmrjax.files import write_bytes, write_text
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "tools.fuzz_targets"
 _SILENT_SECONDS = 300.0  # without a word: the process hangs where no signal helps
-_ROUND_MINUTES = 15.0  # in which each reader has one turn
+_ROUND_MINUTES = 30.0  # in which each reader has one turn
 _MOST_DEATHS = 3  # of a reader's processes in one round
 _ENDLESS = 1 << 40  # examples
 

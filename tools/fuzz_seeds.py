@@ -1,6 +1,7 @@
 """Tiny valid files of every kind that users hand in, from which fuzzing starts."""
 
 import csv
+import functools
 import io
 import json
 import pickle
@@ -173,6 +174,7 @@ def prepared(folder: Path, *, side: int = 8, count: int = 6) -> Path:
     return folder
 
 
+@functools.cache
 def generator_params(*, latent_size: int = 0) -> ModelParams:
     """Returns the smallest generator, with drawn weights, without compiling."""
     architecture = GeneratorArchitecture(4, base_features=1, latent_size=latent_size)

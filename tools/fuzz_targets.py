@@ -281,7 +281,10 @@ def _weights(name: str, contents: Callable[[Path], list[bytes]]) -> Reader:
     if suffix == "npz":
         uses = (*uses, load_vgg)
     return Reader(
-        f"weights_{suffix}", lambda folder: _each(name, contents(folder)), uses
+        f"weights_{suffix}",
+        lambda folder: _each(name, contents(folder)),
+        uses,
+        guidance=True,
     )
 
 

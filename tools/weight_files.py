@@ -1,5 +1,6 @@
 """Weights of other frameworks as NumPy arrays; nothing in a file is executed."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def _read_torch(source: Path) -> Arrays:
             ".safetensors, or Keras's .h5, do without"
         ) from error
     try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what a hostile file would call
+            state = torch.load(source, map_location="cpu", weights_only=True)
         return {_name(name): _to_numpy(name, tensor) for name, tensor in state.items()}
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = shorten(error, 300)
