@@ -230,7 +230,8 @@ def test_torch_weights(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pth"
     one = torch.zeros(1)
-    for content in ({"a": one.expand(1 << 40)}, {1: one}, {"a": 3}, [one]):
+    odd = ({"a": one.expand(1 << 40)}, {1: one}, {"a": 3}, [one], {"a": one * 1j})
+    for content in odd:
         torch.save(content, path)
         _refused(lambda: read_arrays(path), "state dictionary")
     path.write_bytes(pickle.dumps({"a": _Folder(tmp_path / "made")}, protocol=2))

@@ -124,18 +124,17 @@ class Fuzzing:
                 "seconds": seconds,
                 "parts": [self._job(part) for part in parts],
             }
-            process = subprocess.Popen(
+            with subprocess.Popen(
                 [sys.executable, "-m", "tools.fuzz_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=ROOT,
-            )
-            try:
-                return self._follow(process, job, parts, scratch)
-            finally:
-                process.kill()
-                process.wait()
+            ) as process:
+                try:
+                    return self._follow(process, job, parts, scratch)
+                finally:
+                    process.kill()
 
     def _job(self, part: Part) -> dict[str, Any]:
         known = [c["signature"] for c in self.crashes if c["reader"] == part.reader]

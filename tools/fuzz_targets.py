@@ -46,6 +46,7 @@ from experiments.evaluate_gan import read_class_means
 from experiments.gan_data import make_iterator, open_gan_data
 from experiments.gan_setup import make_trainer, num_steps
 from experiments.run_folder import open_run
+from experiments.training_command import parse_flags
 from tools import fuzz_seeds as seeds
 from tools.fuzz_seeds import Files
 from tools.fuzz_worker import Reader, Use
@@ -404,7 +405,7 @@ def _override(folder: Path) -> None:
     config_flags.DEFINE_config_file("config", flag_values=values)
     try:
         with mock.patch.object(sys, "argv", command):  # where overrides are looked for
-            values(command)
+            parse_flags(values, command)
         config = values.config
     except flags.Error as error:  # absl prints it in one line
         raise ValueError(f"--config: {shorten(error)}") from None

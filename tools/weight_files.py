@@ -79,6 +79,8 @@ def _to_numpy(name: str, tensor: Any) -> np.ndarray:
     stated = tensor.numel() * tensor.element_size()
     if stated > tensor.untyped_storage().nbytes():
         raise ValueError(f"{name} repeats values that are stored once")
+    if tensor.is_complex():
+        raise ValueError(f"{name} holds complex numbers")
     return tensor.detach().float().numpy()
 
 
