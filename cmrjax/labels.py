@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 HEART_CLASSES = ("LV", "MYO", "RV")
+_LARGEST_FLOAT = 2.0**31  # of labels that are stored as floats
 _MAX_CLASSES = 256  # label maps are stored as uint8
 
 
@@ -169,8 +170,18 @@ class LabelSchema:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> "LabelSchema":
-        """Reads what ``to_dict`` wrote."""
-        return cls(str(description["name"]), tuple(description["class_names"]))
+        """Reads what ``to_dict`` wrote.
+
+        Raises:
+            ValueError: If the names are no texts.
+            KeyError, TypeError: If it is no description.
+        """
+        name, class_names = description["name"], description["class_names"]
+        if not isinstance(class_names, list | tuple) or not all(
+            isinstance(text, str) for text in (name, *class_names)
+        ):
+            raise ValueError(f"schema {name!r}: class_names must be a list of names")
+        return cls(name, tuple(class_names))
 
 
 def as_integer_labels(label_map: Any, *, where: str = "label map") -> np.ndarray:
@@ -192,6 +203,7 @@ def as_integer_labels(label_map: Any, *, where: str = "label map") -> np.ndarray
     if labels.dtype.kind != "f":
         raise ValueError(f"{where}: labels have type {labels.dtype}, expected integers")
     whole = np.isfinite(labels) & (labels == np.round(labels))
+    whole &= np.abs(labels) < _LARGEST_FLOAT
     if not whole.all():
         value = labels[~whole].flat[0]
         raise ValueError(

@@ -87,7 +87,18 @@ def read_class_means(model: str | Path) -> np.ndarray:
             f"{path} is missing; it is written by a training that has validation "
             "slices (config.data.validation_groups)"
         )
-    return np.asarray(read_json(path)["class_means"], np.float32)
+    content = read_json(path)
+    try:
+        means = np.asarray(content["class_means"], np.float32)
+        usable = means.ndim == 1 and bool(np.isfinite(means).all())
+    except (KeyError, TypeError, ValueError, OverflowError):
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{path}: expected class_means, a list of numbers; fetch it again, or "
+            "train the model again"
+        )
+    return means
 
 
 def evaluate_model(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmrjax.files import code_version, read_json, write_json
+from cmrjax.files import code_version, read_json, shorten, write_json
 
 RUN_FILE = "run.json"
 
@@ -63,11 +63,21 @@ def open_run(
         write_json(path, content)
         return content
     earlier = read_json(path)
+    if not isinstance(earlier, dict) or not all(
+        isinstance(earlier.get(name), dict) for name in ("config", "inputs", "code")
+    ):
+        raise ValueError(
+            f"{path}: is damaged, it has no config, inputs and code; fetch it again, or"
+            " give a new --workdir"
+        )
     changes = _differences(earlier["config"], content["config"])
     changes = [c for c in changes if not c[0].startswith(FREE_TO_CHANGE)]
     changes += _differences(earlier["inputs"], content["inputs"], prefix="input ")
     if changes:
-        lines = [f"  {name}: {old!r} then, {new!r} now" for name, old, new in changes]
+        lines = [
+            f"  {shorten(name)}: {shorten(repr(old))} then, {shorten(repr(new))} now"
+            for name, old, new in changes
+        ]
         raise ValueError(
             f"{workdir} holds a run that was started differently:\n"
             + "\n".join(lines)

@@ -14,7 +14,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from cmrjax.files import write_json
+from cmrjax.files import shorten, write_json
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.console import configure_logging
@@ -272,7 +272,47 @@ def run_command(name: str, run: Callable[..., LoopResult]) -> None:
         "profile", 0, "steps to trace into WORKDIR/profile, after the first five"
     )
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(lambda argv: _main(name, run, argv))
+    app.run(lambda argv: _main(name, run, argv), flags_parser=_parser(name))
+
+
+def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parses a command line with --config.NAME=VALUE.
+
+    Args:
+      values: the flags that are defined.
+      argv: with the program's name.
+
+    Returns:
+      What is no flag.
+
+    Raises:
+      flags.Error: an unknown flag, or a value of another type.
+      ValueError: whatever else ml_collections raises, as for a part of a NAME that is
+        not there; one line.
+    """
+    try:
+        return values(argv)
+    except flags.Error:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"--config: {shorten(error, 300)}; experiments/configs/base.py and"
+            " segmentation.py have all settings"
+        ) from error
+
+
+def _parser(name: str) -> Callable[[Sequence[str]], list[str]]:
+    """Returns what parses the command line, or ends the command with one line."""
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            return parse_flags(flags.FLAGS, argv)
+        except flags.Error as error:
+            sys.exit(f"{name}: {shorten(error, 600)}")
+        except ValueError as error:
+            sys.exit(f"{name}: {error}")
+
+    return parse
 
 
 def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> None:

@@ -66,6 +66,12 @@ def _patched(place: int, values: object, dtype: str) -> bytes:
     return bytes(content)
 
 
+def _with_extension(voxels_begin: float, size: int) -> bytes:
+    content = bytearray(_patched(108, voxels_begin, "<f4"))
+    content[348:360] = np.asarray([1, size, 0], "<i4").tobytes()
+    return bytes(content)
+
+
 def _synthesize(path: pathlib.Path) -> object:
     return synthesize_file(path, path.parent / "out", Synthesizer.create(make_params()))
 
@@ -126,6 +132,7 @@ _NIFTI: dict[str, bytes] = {
     "voxel size infinite": _patched(80, [np.inf, 1.0, 1.0], "<f4"),
     "negative voxel size": _patched(80, [-1.0, 1.0, 1.0], "<f4"),
     "an affine of zeros": _patched(280, np.zeros(12), "<f4"),
+    "a header extension that is cut": _with_extension(5000.0, 1 << 20),
 }
 _NIFTI_GZ: dict[str, bytes] = {
     "gzip in name only": _image(),
@@ -141,6 +148,7 @@ _LABELS: dict[str, np.ndarray] = {
     "interpolated ids": np.full((8, 8, 3), 0.5, np.float32),
     "NaN ids": np.full((8, 8, 3), np.nan, np.float32),
     "infinite ids": np.full((8, 8, 3), np.inf, np.float32),
+    "ids beyond all whole numbers": np.full((8, 8, 3), 1e30, np.float32),
     "background only": _STACK.astype(np.uint8),
 }
 _TABLES: dict[str, bytes] = {
@@ -152,6 +160,10 @@ _TABLES: dict[str, bytes] = {
     "a file that is not there": _table_row("none.nii.gz,,p1,ED,A,1"),
     "a code with a slash": _table_row("x.nii.gz,,../../p1,ED,A,1"),
     "a cell of 200 kB": _table_row("x" * 200_000 + ",,p1,ED,A,1"),
+    "white space of other kinds": "\x0b\u2028\n".encode(),
+    "a name longer than names of files": _table_row("x" * 300 + ",,p1,ED,A,1"),
+    "a code in two lines": _table_row('x.nii.gz,,"p\n1",ED,A,1'),
+    "a phase of 9 kB": _table_row("x.nii.gz,,p1," + "y" * 9000 + ",A,1"),
 }
 _MNMS_ROWS = {
     "a frame that is a word": "P0,Maker,A,1,first,1",
@@ -159,6 +171,8 @@ _MNMS_ROWS = {
     "a subject twice": "P0,Maker,A,1,0,1\nP0,Maker,B,1,0,1",
     "no vendor": "P0,Maker,,1,0,1",
     "a subject that is not named": "P9,Maker,A,1,0,1",
+    "a code in two lines, twice": '"P\n9",Maker,A,1,0,1\n"P\n9",Maker,B,1,0,1',
+    "a frame of 9 kB": f"P0,Maker,A,1,{'9' * 9000}x,1",
 }
 _SCHEMAS: dict[str, bytes] = {
     "no JSON": b"{",
@@ -171,11 +185,19 @@ _SCHEMAS: dict[str, bytes] = {
     "an id that is a word": _schema(ids={"one": "LV"}),
     "an id of 10 digits": _schema(ids={"4000000000": "LV"}),
     "a class that is none": _schema(ids={"1": "liver"}),
+    "JSON 100,000 levels deep": b"[" * 100_000,
+    "a number of 5000 digits": b'{"name": ' + b"1" * 5000 + b"}",
+    "a class in two lines": _schema(class_names=["background", "LV", "a\nb"]),
+    "a class of 9 kB": _schema(class_names=["background", "LV", "y" * 9000]),
+    "a name that is no text": _schema(name=[1]),
+    "a name that cannot be printed": _schema(name="\ud800"),
 }
 _SPLITS = {
     "no such column": b"code,split\nP0,train\n",
     "an unknown split": b"External code,split\nP0,holdout\n",
     "two splits": b"External code,split\nP0,train\nP0,test\n",
+    "a code in two lines": b'External code,split\n"P\n0",holdout\n',
+    "a column of 9 kB": b"External code," + b"y" * 9000 + b"\nP0,train\n",
 }
 _WEIGHTS: dict[str, tuple[str, bytes, Use]] = {
     "weights: text as .npz": ("w.npz", b"PK\x03\x04 no", load_vgg19),

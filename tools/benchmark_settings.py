@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.files import read_npz
 from cmrjax.models.spade_generator import DTYPES
-from cmrjax.models.vgg19 import (
-    Vgg19Weights,
-    load_vgg19,
-    prepare_weights,
-    read_npz,
-)
+from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19, prepare_weights
 from experiments.configs.base import Config
 from tools.benchmark_ours import draw_vgg19
 

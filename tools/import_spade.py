@@ -19,7 +19,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from cmrjax.data.schema_file import find_schema
-from cmrjax.files import sha256_file
+from cmrjax.files import sha256_file, shorten
 from cmrjax.labels import LabelSchema
 from cmrjax.models.interchange import from_torch_names
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
@@ -79,8 +79,10 @@ def import_generator(
             image_size=side,
             spacing=spacing,
         )
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{source}: {error}") from error
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise ValueError(
+            f"{source}: {shorten(error, 400)}; convert or fetch it again"
+        ) from error
     origin = f"{source.name} (sha256 {sha256_file(source)})"
     return ModelParams(variables, description, ModelOrigin(origin, 0))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmrjax.files import sha256_file, write_npz
+from cmrjax.files import sha256_file, shorten, write_npz
 from cmrjax.models.vgg19 import FEATURES, FORMAT, LAYER_WIDTHS, usable_layers
 from tools.weight_files import Arrays, read_arrays
 
@@ -50,7 +50,7 @@ def port(source: Path, out: Path) -> str:
         arrays, convention = canonical(read_arrays(source))
         layers = usable_layers(arrays)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise ValueError(f"{source}: {shorten(error, 400)}") from error
     digest = sha256_file(source)
     kept = {
         f"{layer}.{part}": np.asarray(arrays[f"{layer}.{part}"], np.float32)

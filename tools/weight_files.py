@@ -1,13 +1,17 @@
 """Weights of other frameworks as NumPy arrays; nothing in a file is executed."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cmrjax.models.vgg19 import read_npz
+from cmrjax.files import read_npz, shorten
 
 Arrays = dict[str, np.ndarray]
+
+_LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 
 
 def read_arrays(source: Path) -> Arrays:
@@ -21,12 +25,15 @@ def read_arrays(source: Path) -> Arrays:
         raise ValueError(
             f"unknown kind of file {source.suffix!r}; expected {', '.join(_READERS)}"
         )
-    return reader(source)
+    arrays = reader(source)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufU":
+            raise ValueError(f"{shorten(name)} holds {array.dtype}, expected numbers")
+    return arrays
 
 
 def _read_safetensors(source: Path) -> Arrays:
     try:
-        import safetensors
         import safetensors.numpy
     except ImportError as error:
         raise ValueError(
@@ -34,9 +41,10 @@ def _read_safetensors(source: Path) -> Arrays:
         ) from error
     try:
         return safetensors.numpy.load_file(source)
-    except (safetensors.SafetensorError, OSError) as error:
+    except Exception as error:  # KeyError for types that NumPy lacks, and more
+        reason = shorten(error)
         raise ValueError(
-            f"not a readable safetensors file ({error}); fetch it again"
+            f"not a readable safetensors file ({reason}); fetch it again"
         ) from error
 
 
@@ -49,13 +57,31 @@ def _read_torch(source: Path) -> Arrays:
             ".safetensors, or Keras's .h5, do without"
         ) from error
     try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
-        return {name: tensor.detach().float().numpy() for name, tensor in state.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what a hostile file would call
+            state = torch.load(source, map_location="cpu", weights_only=True)
+        return {_name(name): _to_numpy(name, tensor) for name, tensor in state.items()}
     except Exception as error:  # torch raises many kinds for a damaged file
-        reason = " ".join(str(error).split())[:300]
+        reason = shorten(error, 300)
         raise ValueError(
             f"not a readable state dictionary ({reason}); fetch it again"
         ) from error
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"it has an entry {name!r}, expected names")
+    return name
+
+
+def _to_numpy(name: str, tensor: Any) -> np.ndarray:
+    """Converts a tensor, unless it says more values than the file holds."""
+    stated = tensor.numel() * tensor.element_size()
+    if stated > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} repeats values that are stored once")
+    if tensor.is_complex():
+        raise ValueError(f"{name} holds complex numbers")
+    return tensor.detach().float().numpy()
 
 
 def _read_hdf5(source: Path) -> Arrays:
@@ -64,17 +90,22 @@ def _read_hdf5(source: Path) -> Arrays:
     except ImportError as error:
         raise ValueError("reading .h5 needs h5py: pip install h5py") from error
     arrays: Arrays = {}
+    possible = _LARGEST_PACKING * source.stat().st_size
 
     def collect(name: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset):
-            arrays[name] = np.asarray(node)
+        if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "biuf":
+            return
+        if node.nbytes > possible or node.external or node.is_virtual:
+            raise ValueError(f"{name} says more values than the file holds")
+        arrays[name] = np.asarray(node)
 
     try:
         with h5py.File(source, "r") as file:
             file.visititems(collect)
-    except OSError as error:
+    except Exception as error:  # h5py raises many kinds for a damaged file
+        reason = shorten(error)
         raise ValueError(
-            f"not a readable HDF5 file ({error}); fetch it again"
+            f"not a readable HDF5 file ({reason}); fetch it again"
         ) from error
     return arrays
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects
+from cmrjax.files import shorten
 
 VENDOR = "ACDC"
 """In place of a vendor's letter: the data come from one hospital, and M&Ms' letters
@@ -106,8 +107,8 @@ def _read_info(path: Path) -> dict[str, int]:
         value = entries.get(phase, "")
         if not re.fullmatch(r"[1-9]\d{0,3}", value):
             raise ValueError(
-                f"{path}: {phase} is {value!r}, expected the number of a frame (1, 2,"
-                " ...); fetch it again"
+                f"{path}: {phase} is {shorten(repr(value))}, expected the number of a"
+                " frame (1, 2, ...); fetch it again"
             )
         frames[phase] = int(value)
     if frames["ED"] == frames["ES"]:

@@ -8,7 +8,9 @@ says what each slice is, where it came from and how it was prepared.
 from pathlib import Path
 from typing import Any
 
+from cmrjax.data.intensity import transform_from_dict
 from cmrjax.files import read_json, sha256_json
+from cmrjax.labels import LabelSchema
 
 FORMAT = "cmrjax.prepared"
 VERSION = 1
@@ -24,6 +26,18 @@ SLICE_KEYS = (
     "split",
     "valid_box",
 )
+_KINDS = {
+    "schema": dict,
+    "transform": dict,
+    "image_size": list,
+    "spacing": list,
+    "arrays": dict,
+    "volumes": list,
+    "slices": list,
+}
+_LARGEST_SPACING = 1000.0  # mm
+_LARGEST_INDEX = 1 << 31
+_TEXTS = ("subject", "phase", "vendor", "centre", "split")
 _COMMAND = (
     "python -m experiments.prepare_data --dataset=mnms --source=DOWNLOAD --out={out}"
 )
@@ -74,15 +88,75 @@ def fingerprint(manifest: dict[str, Any]) -> str:
 
 
 def _check_keys(path: Path, manifest: dict[str, Any], command: str) -> None:
-    needed = ("schema", "transform", "image_size", "spacing", "arrays", "volumes")
-    missing = [key for key in (*needed, "slices") if key not in manifest]
+    missing = [
+        key for key, kind in _KINDS.items() if not isinstance(manifest.get(key), kind)
+    ]
     if not missing:
         missing = [key for key in ARRAYS if key not in manifest["arrays"]]
     if not missing:
         entries = manifest["slices"]
-        missing = sorted({k for s in entries for k in SLICE_KEYS if k not in s})
+        found = [s if isinstance(s, dict) else {} for s in entries]
+        missing = sorted({k for s in found for k in SLICE_KEYS if k not in s})
+    if not missing:
+        missing = _unfit(manifest)
     if missing:
         raise ValueError(
-            f"{path}: is damaged, {', '.join(missing)} is missing; prepare the data"
-            f" again with: {command} --overwrite"
+            f"{path}: is damaged, {', '.join(missing)} is missing or of another kind;"
+            f" prepare the data again with: {command} --overwrite"
         )
+
+
+def _unfit(manifest: dict[str, Any]) -> list[str]:
+    """Names what has a value that it cannot have, in order of appearance."""
+    found = []
+    try:
+        LabelSchema.from_dict(manifest["schema"])
+    except (KeyError, TypeError, ValueError):
+        found.append("schema")
+    try:
+        transform_from_dict(manifest["transform"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        found.append("transform")
+    size, spacing = manifest["image_size"], manifest["spacing"]
+    if len(size) != 2 or not all(_is_index(n) and n for n in size):
+        return [*found, "image_size"]
+    if len(spacing) != 2 or not all(
+        type(s) in (int, float) and 0.0 < s < _LARGEST_SPACING for s in spacing
+    ):
+        found.append("spacing")
+    for name in ARRAYS:
+        entry = manifest["arrays"][name]
+        if not isinstance(entry, dict) or entry.get("file") != f"{name}.npy":
+            found.append(f"file of {name}")
+        elif not isinstance(entry.get("sha256"), str):
+            found.append(f"sha256 of {name}")
+    if not all(isinstance(volume, dict) for volume in manifest["volumes"]):
+        found.append("volumes")
+    num_volumes = len(manifest["volumes"])
+    names = {
+        name
+        for entry in manifest["slices"]
+        for name in _unfit_in_slice(entry, size, num_volumes)
+    }
+    return found + sorted(names)
+
+
+def _unfit_in_slice(
+    entry: dict[str, Any], size: list[int], num_volumes: int
+) -> list[str]:
+    found = [name for name in _TEXTS if not isinstance(entry[name], str)]
+    if not _is_index(entry["slice"]):
+        found.append("slice")
+    if not _is_index(entry["volume"]) or entry["volume"] >= num_volumes:
+        found.append("volume")
+    box = entry["valid_box"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_index, box)):
+        return [*found, "valid_box"]
+    r0, r1, c0, c1 = box
+    if not (r0 <= r1 <= size[0] and c0 <= c1 <= size[1]):
+        found.append("valid_box")
+    return found
+
+
+def _is_index(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST_INDEX

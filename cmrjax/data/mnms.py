@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects, read_rows
+from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
 _MAX_DEPTH = 4
@@ -158,8 +159,8 @@ def _frame(text: str, phase: str, code: str, table_path: Path) -> int:
         frame = -1.0
     if frame < 0 or not frame.is_integer():
         raise ValueError(
-            f"{table_path}: {code} has {phase} = {text!r}, expected the index of a"
-            " frame (0, 1, ...); fill it in or leave the subject out"
+            f"{table_path}: {code} has {phase} = {shorten(repr(text))}, expected the"
+            " index of a frame (0, 1, ...); fill it in or leave the subject out"
         )
     return int(frame)
 
@@ -191,7 +192,7 @@ def _find_table(source: Path) -> Path:
     raise ValueError(
         f"no table found in {source}, one level below or above: expected a CSV with"
         f" the columns {', '.join(COLUMNS)}; name it with --table=FILE"
-        + "".join(f"\n  {line}" for line in refused[:_MAX_REFUSED])
+        + "".join(f"; {line}" for line in refused[:_MAX_REFUSED])
     )
 
 
@@ -224,6 +225,8 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
         row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
         code = row["External code"]
         if code in table and any(table[code][c] != row[c] for c in COLUMNS):
-            raise ValueError(f"{path}: {code} has two different rows; keep one")
+            raise ValueError(
+                f"{path}: {shorten(code)} has two different rows; keep one"
+            )
         table[code] = row
     return table

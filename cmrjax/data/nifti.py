@@ -6,7 +6,6 @@ flipped or reoriented. Affines map (column, row, slice) = (x, y, z) indices to m
 
 import gzip
 import hashlib
-import io
 import math
 import os
 import tempfile
@@ -274,7 +273,7 @@ def _parse_header(
             continue
         stated = {int.from_bytes(content[:4], order) for order in ("little", "big")}
         if size in stated:
-            header = header_class.from_fileobj(io.BytesIO(content), check=False)
+            header = header_class(content[:size], check=False)
             if 0 <= int(header["dim"][0]) <= 7:
                 return image_class, header
     raise ValueError(

@@ -12,15 +12,17 @@ A further column, frame, is needed where files hold several time frames; it coun
 from the folder of the table, or from --source.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
 from cmrjax.data.records import FilePair, SubjectRecord, Subjects, read_rows
+from cmrjax.files import shorten
 
 COLUMNS = ("image", "label", "subject", "phase", "vendor", "centre")
 _OPTIONAL = ("frame",)
 _PHASE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_CODE = re.compile(r"[^/\\\0]{1,128}")
+_CODE = re.compile(r"[^/\\\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
 _Row = dict[str, str]
 
 
@@ -58,7 +60,7 @@ def find_subjects(
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise ValueError(f"{table}: has two columns {', '.join(repeated)}; keep one")
     unknown = [name for name in header if name not in (*COLUMNS, *_OPTIONAL) and name]
-    notices = [f"{table}: {', '.join(unknown)} is not read"] if unknown else []
+    notices = [f"{table}: {shorten(', '.join(unknown))} is not read"] if unknown else []
     rows: dict[str, list[tuple[int, _Row]]] = {}
     problems: list[str] = []
     for line, cells in body:
@@ -66,8 +68,8 @@ def find_subjects(
         row |= dict(zip(header, cells, strict=False))
         if not _CODE.fullmatch(row["subject"]):
             problems.append(
-                f"{table}, line {line}: subject is {row['subject']!r}; give a code"
-                " without slashes"
+                f"{table}, line {line}: subject is {shorten(repr(row['subject']))};"
+                " give a code without slashes"
             )
             continue
         rows.setdefault(row["subject"], []).append((line, row))
@@ -102,13 +104,15 @@ def _record(
                 raise ValueError(f"{where} has no {column}; fill it in")
             if row[column] != first[column]:
                 raise ValueError(
-                    f"{where} has {column} {row[column]!r}, line {first_line} says"
-                    f" {first[column]!r}; a subject has one"
+                    f"{where} has {column} {shorten(repr(row[column]))}, line"
+                    f" {first_line} says {shorten(repr(first[column]))}; a subject has"
+                    " one"
                 )
         phase = row["phase"]
         if not _PHASE.fullmatch(phase):
             raise ValueError(
-                f"{where} has phase {phase!r}, expected a short name, as ED or ES"
+                f"{where} has phase {shorten(repr(phase))}, expected a short name, as"
+                " ED or ES"
             )
         phase = phase.upper() if phase.lower() in ("ed", "es") else phase
         if phase in seen:
@@ -132,16 +136,19 @@ def _file(text: str, column: str, where: str, root: Path) -> Path:
     if not text:
         raise ValueError(f"{where} has no {column}; name its file")
     path = root / text
-    if not path.is_file():
-        raise ValueError(
-            f"{where}: {column} {path}: no such file; correct it (relative to {root})"
-        )
-    return path
+    with contextlib.suppress(OSError):  # as of a name that is too long
+        if path.is_file():
+            return path
+    raise ValueError(
+        f"{where}: {column} {shorten(repr(text))}: no such file; correct it (relative"
+        f" to {root})"
+    )
 
 
 def _frame(text: str, where: str) -> int:
     if not re.fullmatch(r"\d{0,6}", text):
         raise ValueError(
-            f"{where} has frame {text!r}, expected the index of a frame (0, 1, ...)"
+            f"{where} has frame {shorten(repr(text))}, expected the index of a frame"
+            " (0, 1, ...)"
         )
     return int(text or 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmrjax.data.intensity import IntensityTransform, transform_from_dict
 from cmrjax.data.manifest import ARRAYS, fingerprint, read_manifest
-from cmrjax.files import sha256_file
+from cmrjax.files import read_npy, sha256_file
 from cmrjax.labels import LabelSchema
 
 _CHUNK = 64  # slices held in memory while checking
@@ -190,8 +190,8 @@ def _open_array(
     file = path / entry["file"]
     again = "prepare the data again with --overwrite"
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_npy(file, mmap=True)
+    except ValueError as error:
         raise ValueError(f"{file}: cannot be read ({error}); {again}") from error
     expected = (len(manifest["slices"]), *manifest["image_size"])
     if array.shape != expected or array.dtype != np.dtype(ARRAYS[name]):

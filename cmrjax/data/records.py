@@ -116,4 +116,7 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
         raise ValueError(
             f"{path}: is not a CSV table ({error}); save it as CSV in UTF-8"
         ) from error
-    return [(line, row) for line, row in rows if any(row)]
+    filled = [(line, row) for line, row in rows if any(row)]
+    if not filled:
+        raise ValueError(f"{path}: holds no text; save the table as CSV in UTF-8")
+    return filled

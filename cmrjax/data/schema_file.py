@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cmrjax.files import read_json
+from cmrjax.files import read_json, shorten
 from cmrjax.labels import HEART_CLASSES, SCHEMAS, LabelSchema, get_schema
 
 _MAX_SOURCE_ID = 65535
+_LONGEST_NAME = 100
 
 
 def find_schema(name: str) -> LabelSchema:
@@ -62,15 +63,22 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
         )
     if unknown := sorted(set(content) - {"name", "class_names", "ids"}):
         raise ValueError(
-            f"{path}: unknown {', '.join(unknown)}; known are name, class_names, ids"
+            f"{path}: unknown {shorten(', '.join(unknown))}; known are name,"
+            " class_names, ids"
         )
     names = content["class_names"]
     if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
         raise ValueError(f"{path}: class_names must be a list of names")
+    name = content["name"]
+    if wrong := [n for n in (name, *names) if not _is_name(n)]:
+        raise ValueError(
+            f"{path}: {shorten(repr(wrong[0]))} is no name; give printable text of up"
+            f" to {_LONGEST_NAME} characters"
+        )
     try:
-        schema = LabelSchema(str(content["name"]), tuple(names))
+        schema = LabelSchema(name, tuple(names))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {shorten(error)}") from error
     if not schema.heart_ids:
         raise ValueError(
             f"{path}: class_names has none of {', '.join(HEART_CLASSES)}: name at"
@@ -80,6 +88,11 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
     return schema, _checked_ids(path, ids, schema)
 
 
+def _is_name(name: Any) -> bool:
+    is_text = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
+    return is_text and name.isprintable()
+
+
 def _checked_ids(path: Path, ids: Any, schema: LabelSchema) -> dict[int, str]:
     if not isinstance(ids, dict) or not ids:
         raise ValueError(f'{path}: ids must be a JSON object, {{"0": "background"}}')
@@ -87,11 +100,13 @@ def _checked_ids(path: Path, ids: Any, schema: LabelSchema) -> dict[int, str]:
     for key, name in ids.items():
         if not re.fullmatch(r"\d{1,5}", key) or int(key) > _MAX_SOURCE_ID:
             raise ValueError(
-                f"{path}: ids has {key!r}, expected a number from 0 to {_MAX_SOURCE_ID}"
+                f"{path}: ids has {shorten(repr(key))}, expected a number from 0 to"
+                f" {_MAX_SOURCE_ID}"
             )
         if name not in schema.class_names:
             raise ValueError(
-                f"{path}: id {key} is {name!r}, expected one of class_names"
+                f"{path}: id {key} is {shorten(repr(name))}, expected one of"
+                " class_names"
             )
         found[int(key)] = name
     return found

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from cmrjax.data.records import SubjectRecord, read_rows
+from cmrjax.files import shorten
 
 SPLITS = ("train", "test", "development", "evaluation")
 _HELD_OUT_SUBSETS = ("unlabelled", "validation", "testing")
@@ -52,7 +53,7 @@ def read_split(path: str | Path) -> dict[str, str]:
     if not {"External code", "split"} <= set(header):
         raise ValueError(
             f"{path}: expected the columns 'External code' and 'split', got"
-            f" {', '.join(header)}"
+            f" {shorten(', '.join(header))}"
         )
     splits: dict[str, str] = {}
     for line, cells in body:
@@ -60,12 +61,13 @@ def read_split(path: str | Path) -> dict[str, str]:
         code, split = row["External code"], row["split"]
         if split not in SPLITS:
             raise ValueError(
-                f"{path}, line {line}: {code} has split {split!r}, expected"
+                f"{path}, line {line}: {shorten(code)} has split"
+                f" {shorten(repr(split))}, expected"
                 f" one of {', '.join(SPLITS)}"
             )
         if splits.setdefault(code, split) != split:
             raise ValueError(
-                f"{path}, line {line}: {code} is in {splits[code]} and in"
+                f"{path}, line {line}: {shorten(code)} is in {splits[code]} and in"
                 f" {split}; a subject has one split, keep one line"
             )
     return splits

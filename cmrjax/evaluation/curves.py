@@ -29,12 +29,19 @@ def metric_series(
     """
     values: dict[float, float] = {}
     for row in history:
-        if "step" in row and key in row:
-            value = row[key]
-            is_number = isinstance(value, int | float)
-            values[row["step"]] = float(value) if is_number else math.nan
+        step = _number(row.get("step"))
+        if math.isfinite(step) and key in row:
+            values[step] = _number(row[key])
     steps = sorted(values)
     return steps, [values[step] for step in steps]
+
+
+def _number(value: Any) -> float:
+    """Returns a number, NaN for everything else."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
 
 
 def loss_curves_png(

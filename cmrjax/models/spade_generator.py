@@ -49,6 +49,11 @@ class GeneratorArchitecture:
             raise ValueError(
                 f"num_classes is {self.num_classes}; 2 to 255 fit labels of type uint8"
             )
+        if self.latent_size < 0 or self.out_channels < 1:
+            raise ValueError(
+                f"latent_size is {self.latent_size}, out_channels {self.out_channels}; "
+                "expected at least 0 and at least 1"
+            )
         if self.base_features < 1 or (
             self.seed_stride == 128 and self.base_features % 2
         ):

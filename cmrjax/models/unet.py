@@ -17,6 +17,8 @@ from cmrjax.models.convolution import (
 )
 from cmrjax.models.spade import BatchStatisticsNorm
 
+MOST_LEVELS = 12  # images of 4096 pixels at least
+
 # He et al. 2015 for a leaky ReLU: variance 2 / ((1 + slope^2) fan_in).
 he_normal = jax.nn.initializers.variance_scaling(
     2.0 / (1.0 + LEAKY_SLOPE**2), "fan_in", "normal"
@@ -55,10 +57,10 @@ class UnetArchitecture:
                 f"base_features is {self.base_features}, max_features "
                 f"{self.max_features}; expected 1 <= base_features <= max_features"
             )
-        if self.levels < 1 or not 0.0 <= self.dropout < 1.0:
+        if not 1 <= self.levels <= MOST_LEVELS or not 0.0 <= self.dropout < 1.0:
             raise ValueError(
-                f"levels is {self.levels}, dropout {self.dropout}; expected levels of "
-                "at least 1 and 0 <= dropout < 1"
+                f"levels is {self.levels}, dropout {self.dropout}; expected 1 to "
+                f"{MOST_LEVELS} levels and 0 <= dropout < 1"
             )
 
     @property

@@ -6,8 +6,6 @@ constant they make compilation an order of magnitude slower.
 
 import os
 import shlex
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cmrjax.files import read_npz, shorten
 from cmrjax.models.convolution import convolve
 
 FORMAT = "cmrjax-vgg19-1"
@@ -236,45 +235,19 @@ def load_vgg19(path: str | os.PathLike[str]) -> Vgg19Weights:
         arrays = read_npz(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if "format" not in arrays or str(arrays["format"]) != FORMAT:
+    if shorten(arrays.get("format")) != FORMAT:
         raise ValueError(
             f"{path}: not written by this version's port. Convert the original weights:"
-            f"\n    python -m tools.port_vgg19 {path} vgg19.npz\n{how_to_get}"
+            f" python -m tools.port_vgg19 {shlex.quote(str(path))} vgg19.npz"
         )
     try:
         return prepare_weights(
             arrays,
-            convention=str(arrays["convention"]),
-            source_sha256=str(arrays["source_sha256"]),
+            convention=shorten(arrays["convention"]),
+            source_sha256=shorten(arrays["source_sha256"]),
         )
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Reads every array of an npz file; never unpickles objects.
-
-    Raises:
-      ValueError: the file is damaged, of another kind, or holds Python objects.
-    """
-    try:
-        with open(path, "rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("it holds a single array, as .npy files do")
-            with file:
-                return {name: file[name] for name in file.files}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(
-            f"not a readable npz file ({error}); fetch it again"
-        ) from error
+        raise ValueError(f"{path}: {shorten(error)}; fetch it again") from error
 
 
 def _check_layer(name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -284,6 +257,8 @@ def _check_layer(name: str, arrays: Mapping[str, np.ndarray]) -> None:
         if key not in arrays:
             raise ValueError(f"VGG19: {key} is missing, though {name}.kernel is there")
         found = arrays[key].shape
+        if arrays[key].dtype.kind not in "biuf":
+            raise ValueError(f"VGG19: {key} holds {arrays[key].dtype}, no numbers")
         if found != expected:
             raise ValueError(f"VGG19: {key} must be {expected}, found {found}")
         if not np.all(np.isfinite(arrays[key])):

@@ -5,6 +5,7 @@ store only if the files that it was made from are those of then and nothing was 
 with them.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,11 +20,15 @@ from cmrjax.data.subject import PreparedSubject, PreparedVolume
 from cmrjax.files import (
     atomic_directory,
     read_json,
+    read_npy,
     sha256_json,
+    shorten,
     write_bytes,
     write_json,
 )
 from cmrjax.segmentation.labelling import LabelledSubject
+
+logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "settings.json"
 NATIVE_FOLDER = "nifti"  # labels on the grid of each image file
@@ -111,22 +116,23 @@ class LabelStore:
         folder = self.path(record.subject)
         if not (folder / _FACTS).is_file():
             return None
-        facts = read_json(folder / _FACTS)
-        if facts["problems"] or facts["sources"] != _sources(record):
-            return None
-        volumes = [
-            PreparedVolume(
-                images=np.load(folder / f"images_{index}.npy"),
-                labels=np.load(folder / f"labels_{index}.npy"),
-                slices=tuple(entry["slices"]),
-                valid_box=tuple(entry["valid_box"]),
-                description=entry["description"],
+        try:
+            facts = read_json(folder / _FACTS)
+            if facts["problems"] or facts["sources"] != _sources(record):
+                return None
+            _check_rows(facts["rows"])
+            volumes = [
+                _stored_volume(folder, index, entry)
+                for index, entry in enumerate(facts["volumes"])
+            ]
+            return PreparedSubject(
+                volumes=volumes,
+                notices=[str(line) for line in facts["notices"]],
+                unlabelled=bool(facts["unlabelled"]),
             )
-            for index, entry in enumerate(facts["volumes"])
-        ]
-        return PreparedSubject(
-            volumes=volumes, notices=facts["notices"], unlabelled=facts["unlabelled"]
-        )
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            logger.info("%s: damaged (%s), labelled again", folder, shorten(error))
+            return None
 
     def rows(self, subject: str) -> list[dict[str, Any]]:
         """Returns the rows of a subject's slices."""
@@ -141,9 +147,34 @@ class LabelStore:
         shutil.rmtree(self.folder)
 
 
+def _stored_volume(folder: Path, index: int, entry: dict[str, Any]) -> PreparedVolume:
+    """Reads a volume; raises ValueError where its parts do not fit each other."""
+    images = read_npy(folder / f"images_{index}.npy")
+    labels = read_npy(folder / f"labels_{index}.npy")
+    slices, box = tuple(entry["slices"]), tuple(entry["valid_box"])
+    if images.shape != labels.shape or images.ndim != 3 or len(slices) != len(images):
+        raise ValueError(f"volume {index} has parts of different sizes")
+    if len(box) != 4 or not all(type(i) is int for i in (*slices, *box)):
+        raise ValueError(f"volume {index} has no whole numbers for slices and box")
+    if images.dtype != np.float16 or labels.dtype != np.uint8:
+        raise ValueError(f"volume {index} has arrays of another type")
+    if not isinstance(entry["description"], dict):
+        raise ValueError(f"volume {index} has no description")
+    return PreparedVolume(images, labels, slices, box, entry["description"])
+
+
+def _check_rows(rows: Any) -> None:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("rows are no list of objects")
+
+
 def _check_settings(
     folder: Path, earlier: dict[str, Any], settings: dict[str, Any]
 ) -> None:
+    if not isinstance(earlier, dict):
+        raise ValueError(
+            f"{folder / SETTINGS_FILE}: is damaged; remove that folder to start anew"
+        )
     if sha256_json(earlier) == sha256_json(settings):
         return
     names = sorted(
@@ -152,10 +183,12 @@ def _check_settings(
         if sha256_json(earlier.get(name)) != sha256_json(settings.get(name))
     )
     changed = "; ".join(
-        f"{n} was {earlier.get(n)!r}, is {settings.get(n)!r}" for n in names
+        f"{n} was {shorten(repr(earlier.get(n)))}, is {shorten(repr(settings.get(n)))}"
+        for n in names
     )
     raise ValueError(
-        f"{folder} holds a labelling that was started differently: {changed}. Restore"
+        f"{folder} holds a labelling that was started differently: "
+        f"{shorten(changed, 600)}. Restore"
         " these to continue it, or remove that folder to start anew"
     )
 

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from cmrjax.data.records import PHASES
-from cmrjax.files import read_json
+from cmrjax.files import read_json, shorten
 from cmrjax.labels import MULTI_TISSUE
+
+_LARGEST_ID = 65535
 
 
 @dataclass(frozen=True)
@@ -87,27 +89,33 @@ def read_mapping(path: str | Path) -> PairMapping:
     known = PairMapping.__dataclass_fields__
     if unknown := sorted(set(content) - set(known)):
         raise ValueError(
-            f"{path}: unknown {', '.join(unknown)}; known are {', '.join(known)}"
+            f"{path}: unknown {shorten(', '.join(unknown))}; known are"
+            f" {', '.join(known)}"
         )
     for key in ("labels", "phases", "frames"):
         if not isinstance(content.get(key, {}), dict):
             raise ValueError(f"{path}: {key} must be a JSON object")
     phases = content.get("phases") or {p: p for p in PHASES}
-    if not set(phases.values()) <= set(PHASES):
+    if not all(phase in PHASES for phase in phases.values()):
         raise ValueError(
-            f"{path}: phases are {sorted(map(str, phases.values()))}; expected"
+            f"{path}: phases are {shorten(list(phases.values()))}; expected"
             f" {' and '.join(PHASES)}, by their names in the file names"
         )
     frames = content.get("frames", {})
     if not all(p in PHASES and type(f) is int and f >= 0 for p, f in frames.items()):
         raise ValueError(
-            f'{path}: frames are {frames}; expected {{"ED": 0, "ES": 9}} or the like'
+            f'{path}: frames are {shorten(frames)}; expected {{"ED": 0, "ES": 9}}'
+            " or the like"
         )
-    texts = {
-        key: str(content[key])
-        for key in known
-        if key in content and key not in ("labels", "phases", "frames")
-    }
+    texts = {}
+    for key in set(known) & set(content) - {"labels", "phases", "frames"}:
+        value = content[key]
+        short = type(value) is int or (isinstance(value, str) and len(value) <= 200)
+        if not short or not str(value).isprintable():
+            raise ValueError(
+                f"{path}: {key} is {shorten(repr(value))}; give a short text"
+            )
+        texts[key] = str(value)
     return PairMapping(
         labels=_labels(path, content), phases=phases, frames=frames, **texts
     )
@@ -117,10 +125,12 @@ def _labels(path: Path, content: dict[str, Any]) -> dict[int, str]:
     """Class names by id."""
     labels: dict[int, str] = {}
     for key, name in (content.get("labels") or {}).items():
-        if not re.fullmatch(r"\d+", key) or name not in MULTI_TISSUE.class_names:
+        is_id = re.fullmatch(r"\d{1,5}", key) and int(key) <= _LARGEST_ID
+        if not is_id or name not in MULTI_TISSUE.class_names:
             raise ValueError(
-                f"{path}: labels hold {key!r}: {name!r}; expected whole numbers and"
-                f" names among {', '.join(MULTI_TISSUE.class_names)}"
+                f"{path}: labels hold {shorten(repr(key))}: {shorten(repr(name))};"
+                f" expected numbers from 0 to {_LARGEST_ID} and names among"
+                f" {', '.join(MULTI_TISSUE.class_names)}"
             )
         labels[int(key)] = name
     if not labels:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from cmrjax.data.records import PHASES, read_rows
+from cmrjax.files import shorten
 from cmrjax.simulation.pair_mapping import Pair, PairMapping
 
 _COLUMNS = ("image", "label", "subject", "phase")
@@ -39,19 +40,22 @@ def find_pairs(
         same = [p for p in subjects.get(code, []) if p.phase == pair.phase]
         if same:
             problems.append(
-                f"{pair.image}: {code} has another image for {pair.phase},"
-                f" {same[0].image}; keep one"
+                f"{_text(pair.image)}: {_text(code)} has another image for"
+                f" {pair.phase}, {_text(same[0].image)}; keep one"
             )
         elif not _CODE.fullmatch(code):
             problems.append(
-                f"{pair.image}: the subject is called {code!r}; use letters, digits,"
-                " _, - and . only"
+                f"{_text(pair.image)}: the subject is called {_text(repr(code))}; use"
+                " letters, digits, _, - and . only"
             )
         else:
             subjects.setdefault(code, []).append(pair)
     if not subjects:
-        lines = "".join(f"\n  {line}" for line in problems[:5])
-        raise ValueError(f"{source}: no pair of image and label map found{lines}")
+        lines = "".join(f"; {line}" for line in problems[:2])
+        raise ValueError(
+            f"{source}: no pair of image and label map found{lines}; correct the"
+            " mapping or the table"
+        )
     for pairs in subjects.values():
         pairs.sort(key=lambda pair: PHASES.index(pair.phase))
     return subjects, problems
@@ -74,13 +78,15 @@ def _from_table(
         phase, frame = mapping.phases.get(row["phase"]), row.get("frame", "")
         if phase is None or not all(row[name] for name in _COLUMNS):
             problems.append(
-                f"{source}, line {line}: phase {row['phase']!r} of subject"
-                f" {row['subject']!r}; fill in {', '.join(_COLUMNS)}, with a phase"
-                f" among {', '.join(mapping.phases)}"
+                f"{source}, line {line}: phase {_text(repr(row['phase']))} of subject"
+                f" {_text(repr(row['subject']))}; fill in"
+                f" {', '.join(_COLUMNS)}, with a phase among"
+                f" {_text(', '.join(mapping.phases))}"
             )
-        elif frame and not frame.isdecimal():
+        elif not re.fullmatch(r"\d{0,6}", frame):
             problems.append(
-                f"{source}, line {line}: frame {frame!r}; expected 0, 1, ... or nothing"
+                f"{source}, line {line}: frame {_text(repr(frame))}; expected 0, 1, ..."
+                " or nothing"
             )
         else:
             image, label = (source.parent / row[name] for name in ("image", "label"))
@@ -97,9 +103,9 @@ def _from_patterns(
     per_phase = [_PHASE in pattern for pattern in patterns]
     if not all(_SUBJECT in pattern for pattern in patterns):
         raise ValueError(
-            f"{mapping_path}: image_pattern {patterns[0]!r} and label_pattern"
-            f" {patterns[1]!r} must both have {{subject}}; a CSV table as source needs"
-            " none"
+            f"{mapping_path}: image_pattern {_text(repr(patterns[0]))} and"
+            f" label_pattern {_text(repr(patterns[1]))} must both have"
+            " {subject}; a CSV table as source needs none"
         )
     if not all(per_phase) and not mapping.frames:
         raise ValueError(
@@ -130,11 +136,22 @@ def _from_patterns(
                 mapping.label_pattern,
             )
             frame = mapping.frames.get(phase)
-            if beside.is_file():
+            if _is_file(beside):
                 found.append((names["subject"], Pair(file, beside, phase, frame)))
             else:
-                problems.append(f"{file}: has no label map, expected {beside}")
+                problems.append(f"{file}: has no label map, expected {_text(beside)}")
     return found, problems
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # as of a name that is too long
+        return False
+
+
+def _text(value: object) -> str:
+    return shorten(value, 150)
 
 
 def _expression(pattern: str) -> re.Pattern[str]:

@@ -17,6 +17,7 @@ from cmrjax.files import (
     code_version,
     provenance,
     read_json,
+    shorten,
     write_json,
     write_text,
 )
@@ -112,13 +113,14 @@ def _changes(there: Any, subjects: int | None, settings: dict[str, Any]) -> list
     """Return what the record of a folder holds that is not asked for."""
     if not isinstance(there, dict):
         return [f"{RECORD_FILE} is not one of ours"]
-    old = there.get("settings") or {}
+    old, before = there.get("settings") or {}, there.get("subjects") or 0
+    if not isinstance(old, dict) or type(before) is not int:
+        return [f"{RECORD_FILE} is damaged"]
     changed = [
-        f"{key} {old.get(key)} there, {value} asked"
+        f"{key} {shorten(old.get(key))} there, {shorten(value)} asked"
         for key, value in settings.items()
         if old.get(key) != value
     ]
-    before = there.get("subjects") or 0
     if subjects is not None and before > subjects:
         changed.append(f"subjects {before} there, {subjects} asked")
     return changed

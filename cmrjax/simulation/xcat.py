@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 
+from cmrjax.files import ZIP_ERRORS, check_unpacked_size, shorten
 from cmrjax.labels import MULTI_TISSUE, LabelSchema
 from cmrjax.simulation.tissues import TISSUE_IDS
 from cmrjax.simulation.xcat_organs import (
@@ -28,7 +29,8 @@ from cmrjax.simulation.xcat_organs import (
 
 _ID_LIMIT = 65535  # ids are held as uint16
 _VALUE = np.dtype("<f4")
-_FRAME = re.compile(r"(.+)_act_(\d+)\.bin")
+_LARGEST_PARAMETERS = 16 << 20  # bytes of a parameter file
+_FRAME = re.compile(r"(.+)_act_(\d{1,9})\.bin")
 _PARAMETER = re.compile(r"\s*(\w+)\s*=\s*([^\s#]+)")
 _ORGAN = re.compile(r"(?:hrt_)?(\w+?)_act(?:ivity)?")
 # Settings under which the values are ids, and what they would be otherwise.
@@ -81,18 +83,23 @@ class XcatPhantom:
             raise ValueError(f"{self.path} has no frame {frame}, only {self.frames}")
         name = self.files[frame]
         known = np.array(sorted({0, *self.organs}), np.uint16)
-        ids = np.empty(self.shape, np.uint16)
-        size = ids[0].size * _VALUE.itemsize
+        depth, rows, columns = self.shape
+        size = rows * columns * _VALUE.itemsize
         with _open_member(self.path, name) as (file, found):
-            if found != size * len(ids):
+            if found != size * depth:
                 raise ValueError(
                     f"{self.path}, {name}: {found} bytes, but {self.parameter_file}"
                     f" says {' x '.join(map(str, self.shape))} float32,"
-                    f" {size * len(ids)} bytes. Copy the file anew, or mend array_size,"
+                    f" {size * depth} bytes. Copy the file anew, or mend array_size,"
                     " startslice and endslice"
                 )
+            ids = np.empty(self.shape, np.uint16)
             for index, target in enumerate(ids):
                 content = file.read(size)
+                if len(content) != size:
+                    raise ValueError(
+                        f"{self.path}, {name}: ends in slice {index}; copy it anew"
+                    )
                 values = np.frombuffer(content, _VALUE).reshape(target.shape)
                 nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
                 target[:] = known[nearest]
@@ -208,7 +215,8 @@ def open_xcat(path: str | Path) -> XcatPhantom:
     parameter_files = [n for n in names if n.lower().endswith(".par")]
     if len(parameter_files) != 1:
         raise ValueError(
-            f"{path}: expected one parameter file (*.par), found {parameter_files}"
+            f"{path}: expected one parameter file (*.par), found"
+            f" {shorten(parameter_files)}"
         )
     volumes = [match for name in names if (match := _FRAME.fullmatch(name))]
     series = sorted({match[1] for match in volumes})
@@ -216,17 +224,20 @@ def open_xcat(path: str | Path) -> XcatPhantom:
     if len(series) != 1 or len(files) != len(volumes):
         raise ValueError(
             f"{path}: expected one series of activity volumes (*_act_N.bin), each"
-            f" frame once, found {series}, {len(volumes)} files"
+            f" frame once, found {shorten(series)}, {len(volumes)} files"
         )
-    where = f"{path}, {parameter_files[0]}"
-    with _open_member(path, parameter_files[0]) as (file, _):
-        lines = file.read().decode("latin-1").splitlines()
+    where = f"{path}, {shorten(parameter_files[0])}"
+    with _open_member(path, parameter_files[0]) as (file, size):
+        if size > _LARGEST_PARAMETERS:
+            raise ValueError(f"{where}: has {size} bytes, which is no parameter file")
+        lines = file.read(_LARGEST_PARAMETERS).decode("latin-1").splitlines()
     matches = (_PARAMETER.match(line) for line in lines)
     parameters = {match[1]: match[2] for match in matches if match}
     for key, (expected, otherwise) in _SETTINGS.items():
         if key in parameters and _number(parameters, key, where) != expected:
             raise ValueError(
-                f"{where}: {key} = {parameters[key]}, so {otherwise}; run XCAT with"
+                f"{where}: {key} = {shorten(parameters[key])}, so {otherwise}; run XCAT"
+                " with"
                 f" {key} = {expected}"
             )
     grid, organs = _grid(parameters, where), _organs(parameters, where)
@@ -241,8 +252,12 @@ def _member_names(path: Path) -> list[str]:
         try:
             with zipfile.ZipFile(path) as archive:
                 found = [i.filename for i in archive.infolist() if not i.is_dir()]
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path} is no folder and no zip file ({error})") from None
+        except FileNotFoundError:
+            raise
+        except (ValueError, *ZIP_ERRORS) as error:
+            raise ValueError(
+                f"{path} is no folder and no zip file ({shorten(error)}); copy it anew"
+            ) from None
     return sorted(n for n in found if not PurePosixPath(n).name.startswith("."))
 
 
@@ -253,8 +268,16 @@ def _open_member(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
         with open(path / name, "rb") as file:
             yield file, (path / name).stat().st_size
     else:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-            yield file, archive.getinfo(name).file_size
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+                info = archive.getinfo(name)
+                check_unpacked_size(path, info)
+                yield file, info.file_size
+        except ZIP_ERRORS as error:
+            raise ValueError(
+                f"{path}, {shorten(name)}: cannot be unpacked ({shorten(error)}); copy"
+                " the file anew"
+            ) from error
 
 
 def _number(parameters: Mapping[str, str], key: str, where: str) -> float:
@@ -262,7 +285,9 @@ def _number(parameters: Mapping[str, str], key: str, where: str) -> float:
         return float(parameters[key])
     except (KeyError, ValueError):
         found = parameters.get(key)
-        raise ValueError(f"{where}: expected '{key} = <number>', got {found}") from None
+        raise ValueError(
+            f"{where}: expected '{shorten(key)} = <number>', got {shorten(found)}"
+        ) from None
 
 
 def _grid(
@@ -272,13 +297,13 @@ def _grid(
     keys = ("array_size", "startslice", "endslice", "pixel_width", "slice_width")
     size, first, last, pixel, thick = (_number(parameters, k, where) for k in keys)
     depth = last - first + 1
-    positive = all(0 < v < np.inf for v in (size, depth, pixel, thick))
+    y, z = round(10 * pixel, 6), round(10 * thick, 6)
+    positive = all(0 < v < np.inf for v in (size, depth, y, z))
     if not (positive and size % 1 == depth % 1 == 0):
-        given = ", ".join(f"{k} = {parameters[k]}" for k in keys)
+        given = ", ".join(f"{k} = {shorten(parameters[k])}" for k in keys)
         raise ValueError(
             f"{where}: {given}; expected whole numbers of voxels and all sizes above 0"
         )
-    y, z = round(10 * pixel, 6), round(10 * thick, 6)
     return (int(depth), int(size), int(size)), (z, y, y)
 
 
@@ -289,8 +314,8 @@ def _organs(parameters: Mapping[str, str], where: str) -> dict[int, tuple[str, .
             value = _number(parameters, key, where)
             if not (0 <= value <= _ID_LIMIT and value == int(value)):
                 raise ValueError(
-                    f"{where}: {key} = {parameters[key]}; expected a whole number from"
-                    f" 0 to {_ID_LIMIT}, the organ's id"
+                    f"{where}: {shorten(key)} = {shorten(parameters[key])};"
+                    f" expected a whole number from 0 to {_ID_LIMIT}, the organ's id"
                 )
             organs[int(value)] = (*organs.get(int(value), ()), match[1])
     if not organs:

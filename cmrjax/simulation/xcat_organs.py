@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
+from cmrjax.files import shorten
 from cmrjax.simulation.tissues import TISSUES
 
 Patterns = tuple[tuple[str, str], ...]
@@ -88,12 +89,14 @@ def class_names_of_organs(
             names[organ_id] = min(classes)
     if unknown:
         raise ValueError(
-            f"{where}: no single class is known for {', '.join(unknown)}. Give each a"
-            " pattern in organ_classes or, if not in the volume, name it in absent"
+            f"{where}: no single class is known for {shorten(', '.join(unknown), 400)}."
+            " Give each a pattern in organ_classes or, if not in the volume, name it"
+            " in absent"
         )
     if shared:
         raise ValueError(
-            f"{where}: organs of different classes share an id: {', '.join(shared)};"
+            f"{where}: organs of different classes share an id:"
+            f" {shorten(', '.join(shared), 400)};"
             " 0 is air, too. Run XCAT with one activity per organ, or name the organs"
             " that are not in the volume in absent"
         )

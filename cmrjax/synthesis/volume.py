@@ -198,8 +198,11 @@ def is_finished(
         if record["label"]["sha256"] != sha256_file(label_path):
             return False
         outputs = record["outputs"].items()
-        return all(sha256_file(Path(folder) / name) == sha for name, sha in outputs)
-    except (OSError, KeyError, TypeError, AttributeError):
+        return all(
+            Path(name).name == name and sha256_file(Path(folder) / name) == sha
+            for name, sha in outputs
+        )
+    except (OSError, KeyError, TypeError, AttributeError, ValueError):
         return False
 
 
@@ -253,7 +256,9 @@ def synthesize_file(
     record_path.unlink(missing_ok=True)
     for file_name, array in outputs.items():
         write_volume(folder / file_name, array, affine)
-    _remove_stale(folder, name, set(earlier.get("outputs", {})) - set(outputs))
+    recorded = earlier.get("outputs")
+    if isinstance(recorded, dict):
+        _remove_stale(folder, name, set(recorded) - set(outputs))
     hashes = {file_name: sha256_file(folder / file_name) for file_name in outputs}
     write_json(record_path, _record(file, grid, labelled, hashes, synthesizer))
     return _warnings(file, grid)

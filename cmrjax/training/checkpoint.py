@@ -16,6 +16,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from cmrjax.files import shorten
+
 STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
 SCORE = "score"
 
@@ -129,7 +131,7 @@ class CheckpointStore:
                 f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
             )
-        with _named_damage(self.path(step)):
+        with _named_errors(self.path(step)):
             found = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -163,10 +165,11 @@ class CheckpointStore:
             yield
         except Exception as error:
             last = latest_checkpoint(self._directory)
+            said = shorten(str(error)[-160:])  # TensorStore: where, then why
             kept = "none was saved before" if last is None else f"{last} is whole"
             raise OSError(
                 f"{self._directory}: a checkpoint could not be written "
-                f"({_reason(error)}); make room or the folder writable, then repeat "
+                f"({said}); make room or the folder writable, then repeat "
                 f"the command ({kept})"
             ) from error
 
@@ -235,7 +238,7 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    with _named_damage(checkpoint):
+    with _named_errors(checkpoint):
         return ocp.PyTreeCheckpointer().restore(
             (Path(checkpoint) / STATE).absolute(),
             args=ocp.args.PyTreeRestore(
@@ -245,21 +248,15 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _named_damage(checkpoint: str | Path) -> Iterator[None]:
-    """Names the checkpoint that cannot be read; Orbax raises errors of any kind."""
+def _named_errors(checkpoint: str | Path) -> Iterator[None]:
+    """Turns what Orbax raises for damaged files, of many kinds, into one line."""
     try:
         yield
     except Exception as error:
         raise ValueError(
-            f"{checkpoint} is damaged ({_reason(error)}); remove that folder, the "
-            "checkpoint before it is taken then"
+            f"{checkpoint} is damaged ({shorten(error) or type(error).__name__});"
+            " remove that folder, the checkpoint before it is taken then"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The end of a long message says what the system said; the start says where."""
-    text = " ".join(str(error.__cause__ or error).split())
-    return text if len(text) <= 200 else f"{text[:60]} ... {text[-130:]}"
 
 
 def _misfit(checkpoint: str | Path, wanted: Any) -> str:
@@ -280,7 +277,7 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     handler: Any = ocp.PyTreeCheckpointHandler()
-    with _named_damage(path.parent):
+    with _named_errors(path.parent):
         return _shapes(handler.metadata(path).tree)
 
 

@@ -10,13 +10,16 @@ from cmrjax.data.intensity import (
     PercentileTransform,
     transform_from_dict,
 )
-from cmrjax.files import read_json, write_json
+from cmrjax.files import read_json, shorten, write_json
 from cmrjax.labels import LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture
 from cmrjax.models.unet import UnetArchitecture
 
 MODEL_FILE = "model.json"
 DEFAULT_TRANSFORM = PercentileTransform()
+_LARGEST_VALUE = 65536  # of the numbers in a description
+# What a description raises that is none of ours.
+_UNFIT = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 Architecture = TypeVar("Architecture", GeneratorArchitecture, UnetArchitecture)
 
@@ -40,6 +43,7 @@ class NetworkDescription(Generic[Architecture]):
     COMMAND: ClassVar[str]
     NOUN: ClassVar[str]
     ARCHITECTURE: ClassVar[type]
+    SIZE_IS_MULTIPLE: ClassVar[bool] = False
 
     schema: LabelSchema
     architecture: Architecture
@@ -72,13 +76,34 @@ class NetworkDescription(Generic[Architecture]):
         Raises:
           ValueError, KeyError, TypeError: it is not a description.
         """
+        sizes = content["architecture"]
+        for field in dataclasses.fields(cls.ARCHITECTURE):
+            _check_value(field.name, sizes[field.name], field.type)
+        _check_value("image_size", content["image_size"], int)
+        _check_value("spacing", content["spacing"], float)
+        architecture = cls.ARCHITECTURE(**sizes)
+        image_size, spacing = content["image_size"], float(content["spacing"])
+        multiple = architecture.size_multiple
+        if image_size < 1 or (cls.SIZE_IS_MULTIPLE and image_size % multiple):
+            raise ValueError(f"image_size {image_size} is no multiple of {multiple}")
+        if not spacing > 0.0:
+            raise ValueError(f"spacing is {spacing}")
         return cls(
             schema=LabelSchema.from_dict(content["schema"]),
-            architecture=cls.ARCHITECTURE(**content["architecture"]),
-            image_size=int(content["image_size"]),
-            spacing=float(content["spacing"]),
+            architecture=architecture,
+            image_size=image_size,
+            spacing=spacing,
             transform=transform_from_dict(content["transform"]),
         )
+
+
+def _check_value(name: str, value: Any, kind: Any) -> None:
+    """Refuses a value that is not of a kind, or so large that no network has it."""
+    kinds = (int, float) if kind in (float, "float") else (kind,)
+    named = {"int": int, "bool": bool}
+    kinds = tuple(named.get(k, k) for k in kinds)
+    if type(value) not in kinds or not abs(value) <= _LARGEST_VALUE:
+        raise ValueError(f"{name} is {value!r}")
 
 
 class ModelDescription(NetworkDescription[GeneratorArchitecture]):
@@ -87,6 +112,7 @@ class ModelDescription(NetworkDescription[GeneratorArchitecture]):
     FORMAT = "cmrjax-model-1"
     COMMAND = "experiments.train_gan"
     NOUN = "generator"
+    SIZE_IS_MULTIPLE = True
     ARCHITECTURE = GeneratorArchitecture
 
 
@@ -112,7 +138,8 @@ class SegmenterDescription(NetworkDescription[UnetArchitecture]):
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Reads what `to_dict` wrote; raises as its base does."""
-        mirrored = bool(content["mirrored"])
+        mirrored = content["mirrored"]
+        _check_value("mirrored", mirrored, bool)
         return dataclasses.replace(super().from_dict(content), mirrored=mirrored)
 
 
@@ -163,10 +190,13 @@ def read_description(directory: str | Path, kind: type[Description]) -> Descript
     found = content.get("format") if isinstance(content, dict) else content
     if found != kind.FORMAT:
         raise ValueError(
-            f"{path}: format is {found!r}; expected {kind.FORMAT!r}, a {kind.NOUN} of "
-            f"`python -m {kind.COMMAND}`"
+            f"{path}: format is {shorten(repr(found))}; expected {kind.FORMAT!r}, a "
+            f"{kind.NOUN} of `python -m {kind.COMMAND}`"
         )
     try:
         return kind.from_dict(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a valid model description ({error})") from error
+    except _UNFIT as error:
+        raise ValueError(
+            f"{path}: not a valid model description ({shorten(error)}); fetch the model"
+            " again"
+        ) from error

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmrjax.files import read_json, write_text
+from cmrjax.files import read_json, shorten, write_text
 from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.description import MODEL_FILE
 from cmrjax.training.model_folder import CHECKPOINTS
@@ -62,8 +62,22 @@ def write_model_card(directory: str | Path, *, name: str = "") -> None:
 
 
 def model_card(directory: str | Path, *, name: str = "") -> str:
-    """Returns the page as Markdown; see `write_model_card`."""
-    directory = Path(directory)
+    """Returns the page as Markdown; see `write_model_card`.
+
+    Raises:
+      OSError, ValueError: a file that it is made from is damaged; names the folder.
+    """
+    try:
+        return _page(Path(directory), name)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
+        files = f"{MODEL_FILE}, {METRICS_FILE} or {_TIMING}"
+        raise ValueError(
+            f"{directory}: {files} is damaged ({shorten(repr(error))}); fetch the model"
+            " again"
+        ) from error
+
+
+def _page(directory: Path, name: str) -> str:
     model = read_json(directory / MODEL_FILE)
     generator = "out_channels" in model["architecture"]
     noun = "generator" if generator else "segmentation network"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.files import naming, write_text
+from cmrjax.files import naming, shorten, write_text
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -42,10 +42,12 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no newline after it: the line is not complete
                 break
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+            raise ValueError(
+                f"{path}, line {number} is not JSON: {shorten(error)}"
+            ) from error
         if not isinstance(row, dict):
             raise ValueError(
                 f"{path}, line {number} must be a JSON object with 'step' and scalars, "

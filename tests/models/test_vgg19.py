@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from cmrjax.files import write_npz
+from cmrjax.files import read_npz, write_npz
 from cmrjax.losses.perceptual import perceptual_loss
 from cmrjax.models.vgg19 import (
     FEATURES,
@@ -14,7 +14,6 @@ from cmrjax.models.vgg19 import (
     LAYER_WIDTHS,
     load_vgg19,
     prepare_weights,
-    read_npz,
     vgg19_features,
 )
 
