@@ -46,17 +46,30 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f"{folder}: not a prepared folder (no {MANIFEST_FILE}); make one with:"
             f" {command}"
         )
-    manifest = read_json(path)
+    return check_manifest(read_json(path), where=str(path), command=command)
+
+
+def check_manifest(manifest: Any, *, where: str, command: str) -> dict[str, Any]:
+    """Checks the form of a manifest and returns it.
+
+    Args:
+        manifest: What a JSON file held.
+        where: Its name, for messages.
+        command: What makes it, for messages; with --overwrite, again.
+
+    Raises:
+        ValueError: If it is not a manifest, of another version or lacks something.
+    """
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: not the manifest of a prepared folder; make one with: {command}"
+            f"{where}: not the manifest of a prepared folder; make one with: {command}"
         )
     if manifest.get("version") != VERSION:
         raise ValueError(
-            f"{path}: has version {manifest.get('version')}, this code reads version"
+            f"{where}: has version {manifest.get('version')}, this code reads version"
             f" {VERSION}; prepare the data again with: {command} --overwrite"
         )
-    _check_keys(path, manifest, command)
+    _check_keys(where, manifest, command)
     return manifest
 
 
@@ -73,7 +86,7 @@ def fingerprint(manifest: dict[str, Any]) -> str:
     return sha256_json(content)
 
 
-def _check_keys(path: Path, manifest: dict[str, Any], command: str) -> None:
+def _check_keys(where: str, manifest: dict[str, Any], command: str) -> None:
     needed = ("schema", "transform", "image_size", "spacing", "arrays", "volumes")
     missing = [key for key in (*needed, "slices") if key not in manifest]
     if not missing:
@@ -83,6 +96,6 @@ def _check_keys(path: Path, manifest: dict[str, Any], command: str) -> None:
         missing = sorted({k for s in entries for k in SLICE_KEYS if k not in s})
     if missing:
         raise ValueError(
-            f"{path}: is damaged, {', '.join(missing)} is missing; prepare the data"
+            f"{where}: is damaged, {', '.join(missing)} is missing; prepare the data"
             f" again with: {command} --overwrite"
         )
