@@ -29,7 +29,10 @@ LAYERS = {
     "segmentation": 2,
     "evaluation": 3,
 }
-HEAVY = ("jax", "tensorflow", "torch", "nibabel", "grain", "clu", "matplotlib", "scipy")
+HEAVY = (
+    *("jax", "tensorflow", "tensorflow_datasets", "torch", "nibabel", "grain", "clu"),
+    *("matplotlib", "scipy"),
+)
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
@@ -54,8 +57,16 @@ NEVER_AT_MODULE_LEVEL = ("torch", "tensorflow", "matplotlib", "experiments", "to
 # The only files that may import these packages, and where in the file.
 ONLY_IN = {
     "orbax": {"cmrjax/training/checkpoint.py"},
-    "torch": {"tools/weight_files.py", "tools/torch_reference.py"},
+    "torch": {
+        "tools/fuzz_seeds.py",  # writes small .pth files to damage
+        "tools/torch_reference.py",
+        "tools/weight_files.py",
+    },
     "tensorflow": set(),
+    "tensorflow_datasets": {
+        "cmrjax/data/tfds_builder.py",  # only who writes a TFDS data set imports it
+        "cmrjax/data/tfds_reader.py",
+    },
     "clu.metric_writers": {"cmrjax/training/writers.py"},
     "clu.periodic_actions": {"cmrjax/training/writers.py"},
 }
@@ -153,6 +164,18 @@ def test_networks_losses_metrics_and_steps_load_no_data_or_training_package():
     modules += [f"cmrjax.training.{name}" for name in STEPS]
     program = "\n".join(f"import {module}" for module in modules)
     assert _loaded_by(program, NETWORKS_FORBID) == []
+
+
+def test_data_and_training_need_no_tfds():
+    modules = [
+        f"cmrjax.data.{path.stem}"
+        for path in sorted((ROOT / "cmrjax" / "data").glob("*.py"))
+        if path.stem not in ("__init__", "tfds_builder")
+    ]
+    modules += ["experiments.gan_data", "experiments.segmentation_data"]
+    modules += ["tools.export_tfds"]
+    program = "\n".join(f"import {module}" for module in modules)
+    assert _loaded_by(program, ("tensorflow_datasets", "tensorflow")) == []
 
 
 def test_imports_go_one_way():

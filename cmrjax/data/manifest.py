@@ -60,17 +60,30 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f"{folder}: not a prepared folder (no {MANIFEST_FILE}); make one with:"
             f" {command}"
         )
-    manifest = read_json(path)
+    return check_manifest(read_json(path), where=str(path), command=command)
+
+
+def check_manifest(manifest: Any, *, where: str, command: str) -> dict[str, Any]:
+    """Checks the form of a manifest and returns it.
+
+    Args:
+        manifest: What a JSON file held.
+        where: Its name, for messages.
+        command: What makes it, for messages; with --overwrite, again.
+
+    Raises:
+        ValueError: If it is not a manifest, of another version or lacks something.
+    """
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: not the manifest of a prepared folder; make one with: {command}"
+            f"{where}: not the manifest of a prepared folder; make one with: {command}"
         )
     if manifest.get("version") != VERSION:
         raise ValueError(
-            f"{path}: has version {manifest.get('version')}, this code reads version"
+            f"{where}: has version {manifest.get('version')}, this code reads version"
             f" {VERSION}; prepare the data again with: {command} --overwrite"
         )
-    _check_keys(path, manifest, command)
+    _check_keys(where, manifest, command)
     return manifest
 
 
@@ -87,7 +100,7 @@ def fingerprint(manifest: dict[str, Any]) -> str:
     return sha256_json(content)
 
 
-def _check_keys(path: Path, manifest: dict[str, Any], command: str) -> None:
+def _check_keys(where: str, manifest: dict[str, Any], command: str) -> None:
     missing = [
         key for key, kind in _KINDS.items() if not isinstance(manifest.get(key), kind)
     ]
@@ -101,7 +114,7 @@ def _check_keys(path: Path, manifest: dict[str, Any], command: str) -> None:
         missing = _unfit(manifest)
     if missing:
         raise ValueError(
-            f"{path}: is damaged, {', '.join(missing)} is missing or of another kind;"
+            f"{where}: is damaged, {', '.join(missing)} is missing or of another kind;"
             f" prepare the data again with: {command} --overwrite"
         )
 

@@ -1,4 +1,7 @@
-"""A prepared folder as a data set: memory-mapped arrays and what each slice is."""
+"""A prepared folder as a data set: memory-mapped arrays and what each slice is.
+
+The same slices as a TFDS data set (``tools.export_tfds``) are opened alike.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from cmrjax.data.intensity import IntensityTransform, transform_from_dict
-from cmrjax.data.manifest import ARRAYS, fingerprint, read_manifest
+from cmrjax.data.manifest import ARRAYS, MANIFEST_FILE, fingerprint, read_manifest
+from cmrjax.data.record_array import RecordArray
+from cmrjax.data.tfds_reader import is_tfds, read_tfds, refuse_data_dir, sha256_as_npy
 from cmrjax.files import read_npy, sha256_file
 from cmrjax.labels import LabelSchema
 
 _CHUNK = 64  # slices held in memory while checking
+_AGAIN = "prepare the data again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,15 @@ class PreparedDataset:
     Make it with ``PreparedDataset.open``.
 
     Attributes:
-        path: The folder.
+        path: The folder, or that of a TFDS data set.
         manifest: Content of its manifest.
         schema: Schema of the labels.
         transform: The intensity transform that was applied.
         image_size: Rows and columns, pixels.
         spacing: Pixel size (y, x), mm; see a volume's ``nominal_spacing``.
         images: [n, h, w] float16 as ``transform`` gives them ([-1, 1], or z-scores),
-            memory-mapped, read only.
-        labels: [n, h, w] uint8, memory-mapped, read only.
+            read only, memory-mapped or read from records when indexed.
+        labels: [n, h, w] uint8, likewise.
         slices: What each of the n slices is.
         fingerprint: Hash of arrays, schema, transform, grid, slices and split.
     """
@@ -70,8 +76,8 @@ class PreparedDataset:
     transform: IntensityTransform
     image_size: tuple[int, int]
     spacing: tuple[float, float]
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray | RecordArray
+    labels: np.ndarray | RecordArray
     slices: tuple[SliceInfo, ...]
     fingerprint: str
 
@@ -79,21 +85,35 @@ class PreparedDataset:
     def open(
         cls, path: str | Path, *, verify: Literal["shapes", "full"] = "shapes"
     ) -> "PreparedDataset":
-        """Opens a prepared folder without reading its arrays.
+        """Opens a prepared folder, or the same as TFDS, without reading its arrays.
 
         Args:
-            path: What ``prepare_data`` wrote.
+            path: What ``prepare_data`` wrote, or ``tools.export_tfds``:
+                DIR/cardiac_slices/NAME/VERSION.
             verify: "shapes" checks that manifest and arrays belong together; "full"
                 also reads the arrays and compares their hashes.
 
         Raises:
-            ValueError: If it is not a prepared folder, another version, or damaged.
+            ValueError: If it is neither, another version, or damaged, or if it is of
+                TFDS, which is not installed.
         """
         path = Path(path)
         if verify not in ("shapes", "full"):
             raise ValueError(f"verify must be 'shapes' or 'full', got {verify!r}")
-        manifest = read_manifest(path)
-        arrays = {name: _open_array(path, manifest, name, verify) for name in ARRAYS}
+        full = verify == "full"
+        arrays: dict[str, Any]
+        if is_tfds(path):
+            manifest, arrays = read_tfds(path)
+            for name in ARRAYS if full else ():
+                _check_hash(path, manifest, name, sha256_as_npy(arrays[name]))
+        else:
+            if not (path / MANIFEST_FILE).is_file():
+                refuse_data_dir(path)
+            manifest = read_manifest(path)
+            arrays = {name: _open_array(path, manifest, name) for name in ARRAYS}
+            for name in ARRAYS if full else ():
+                file = path / manifest["arrays"][name]["file"]
+                _check_hash(file, manifest, name, sha256_file(file))
         rows, columns = manifest["image_size"]
         spacing_y, spacing_x = manifest["spacing"]
         slices = tuple(_slice_info(i, s) for i, s in enumerate(manifest["slices"]))
@@ -177,33 +197,33 @@ class PreparedDataset:
                 info = self.slices[start + offset]
                 file = self.volumes[info.volume].get("label_file", "unknown")
                 where = (
-                    f"{self.path / 'labels.npy'}[{info.index}] (subject"
+                    f"{self.path}: labels[{info.index}] (subject"
                     f" {info.subject}, {info.phase}, slice {info.slice}, from {file})"
                 )
                 self.schema.validate(label_map, where=where)
 
 
-def _open_array(
-    path: Path, manifest: dict[str, Any], name: str, verify: str
-) -> np.ndarray:
-    entry = manifest["arrays"][name]
-    file = path / entry["file"]
-    again = "prepare the data again with --overwrite"
+def _open_array(path: Path, manifest: dict[str, Any], name: str) -> np.ndarray:
+    file = path / manifest["arrays"][name]["file"]
     try:
         array = read_npy(file, mmap=True)
     except ValueError as error:
-        raise ValueError(f"{file}: cannot be read ({error}); {again}") from error
+        raise ValueError(f"{file}: cannot be read ({error}); {_AGAIN}") from error
     expected = (len(manifest["slices"]), *manifest["image_size"])
     if array.shape != expected or array.dtype != np.dtype(ARRAYS[name]):
         raise ValueError(
             f"{file}: is {array.dtype} {list(array.shape)}, the manifest says"
-            f" {ARRAYS[name]} {list(expected)}; {again}"
-        )
-    if verify == "full" and sha256_file(file) != entry["sha256"]:
-        raise ValueError(
-            f"{file}: was changed, its hash is not the manifest's; {again}"
+            f" {ARRAYS[name]} {list(expected)}; {_AGAIN}"
         )
     return array
+
+
+def _check_hash(where: Path, manifest: dict[str, Any], name: str, found: str) -> None:
+    if found != manifest["arrays"][name]["sha256"]:
+        raise ValueError(
+            f"{where}: was changed, the hash of its {name} is not the manifest's;"
+            f" {_AGAIN}"
+        )
 
 
 def _slice_info(index: int, entry: dict[str, Any]) -> SliceInfo:

@@ -14,7 +14,7 @@ def get_config() -> Config:
     config.seed = 0
 
     config.data = ConfigDict()
-    config.data.path = "data/prepared/mnms"  # folder that prepare_data wrote
+    config.data.path = "data/prepared/mnms"  # of prepare_data or export_tfds
     config.data.schema = "multi_tissue"  # or "cavity"; labels are merged to it
     config.data.train_groups = ("A1",)  # vendor and centre; only the split "train"
     config.data.validation_groups = ("B3",)  # (): no validation

@@ -62,7 +62,7 @@ def test_validate_labels_names_file_slice_id_and_allowed(tmp_path, dataset):
     with pytest.raises(ValueError, match="label id 4") as caught:
         PreparedDataset.open(folder).validate_labels()
     assert str(caught.value) == (
-        f"{folder / 'labels.npy'}[131] (subject P65, ED, slice 4, from"
+        f"{folder}: labels[131] (subject P65, ED, slice 4, from"
         " P65_sa_gt.nii.gz): holds label id 4 (1 pixels), which the schema 'cavity'"
         " does not have; allowed are 0 background, 1 LV, 2 MYO, 3 RV"
     )
@@ -77,7 +77,7 @@ def test_open_refuses_arrays_that_do_not_belong(tmp_path):
         PreparedDataset.open(folder)
     np.save(folder / "labels.npy", np.zeros((10, 8, 8), np.uint8))
     PreparedDataset.open(folder)
-    with pytest.raises(ValueError, match=r"labels\.npy: was changed, its hash"):
+    with pytest.raises(ValueError, match=r"labels\.npy: was changed, the hash"):
         PreparedDataset.open(folder, verify="full")
     content = (folder / "images.npy").read_bytes()
     (folder / "images.npy").write_bytes(content[:-100])
