@@ -150,7 +150,7 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         raise ValueError(
             f"{checkpoint} does not hold the model that the folder describes ({misfit})"
         )
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         abstract_subtree,

@@ -4,10 +4,13 @@ import logging
 import os
 
 
-def configure_logging() -> None:
+def configure_logging(*, quiet: bool = False) -> None:
     """Shows this project's messages with the time, and warnings of all others.
 
     The libraries under a training speak at every checkpoint; their warnings stay.
+
+    Args:
+      quiet: only this project's warnings too, as in all processes but the first.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when it is imported
     handler = logging.StreamHandler()
@@ -17,4 +20,4 @@ def configure_logging() -> None:
     for name in ("absl", "orbax", "grain", "jax"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("cmrjax", "experiments", "__main__"):
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
