@@ -32,7 +32,15 @@ from cmrjax.training.loop import (
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
-from cmrjax.training.processes import fail, find_launch, is_first, join, leave, share
+from cmrjax.training.processes import (
+    fail,
+    find_launch,
+    is_first,
+    join,
+    leave,
+    meet,
+    share,
+)
 from cmrjax.training.sharding import local_copy
 from cmrjax.training.writers import MetricWriter, NoWriter
 
@@ -86,6 +94,7 @@ def train(
     logger.info("%s", describe_devices(trainer))
     compiled = trainer.compile(*constants, step_key)
     logger.info("compiled in %.1f s", compiled.compile_seconds)
+    meet()
     keep = config.training.keep_checkpoints
     with (
         contextlib.closing(iterator),

@@ -5,7 +5,7 @@ input pipeline and a small JSON of facts. Orbax writes it under a temporary name
 renames it at the end, so that a checkpoint that exists is whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,14 @@ class CheckpointStore:
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=False,
+                multiprocessing_options=_processes(range(jax.process_count())),
+            ),
             item_names=(STATE, POSITION, FACTS),
         )
 
@@ -156,11 +161,32 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    return ocp.PyTreeCheckpointer().restore(
+    options = _processes([jax.process_index()])
+    checkpointer = ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+        multiprocessing_options=options,
+    )
+    return checkpointer.restore(
         (Path(checkpoint) / STATE).absolute(),
         args=ocp.args.PyTreeRestore(
             item=target, restore_args=restore_args, partial_restore=True
         ),
+    )
+
+
+def _processes(indices: Iterable[int]) -> Any:
+    """Says which processes save or read together, the first of them leading.
+
+    Named, they wait for each other through JAX's service. Orbax's default is a
+    collective of all devices, which on CPUs gives up after 30 s.
+    """
+    active = sorted(indices)
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=active[0],
+        active_processes=set(active),
+        barrier_sync_key_prefix=f"processes_{active[0]}_of_{len(active)}",
     )
 
 

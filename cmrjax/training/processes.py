@@ -34,8 +34,9 @@ _SLURM = (
     "SLURM_PROCID",
     "SLURM_LOCALID",
 )
-_SHARED, _FAILURE, _HEARD = "cmrjax/shared", "cmrjax/failure", "cmrjax/heard"
-_LONGEST_WAIT = 7 * 24 * 3600  # seconds for a result of process 0; failures come sooner
+_SHARED, _MET = "cmrjax/shared", "cmrjax/met"
+_FAILURE, _HEARD = "cmrjax/failure", "cmrjax/heard"
+_LONGEST_WAIT = 7 * 24 * 3600  # seconds for another process; a failure ends it sooner
 _LAST_WORD = 15.0  # seconds in which every process hears of a failure
 _POLL = 0.5  # seconds
 
@@ -176,6 +177,18 @@ def share(make: Callable[[], T]) -> T:
     if is_first():
         _client().key_value_set(key, json.dumps(make()))
     return json.loads(_client().blocking_key_value_get(key, _LONGEST_WAIT * 1000))
+
+
+def meet() -> None:
+    """Waits until every process is here.
+
+    To be called before the first run of a compiled program that spans processes: on
+    CPUs such a program waits 30 s for the others and no longer, and to compile may take
+    one process longer than another.
+    """
+    if jax.process_count() > 1:
+        key = f"{_MET}/{next(_numbers)}"
+        _client().wait_at_barrier(key, _LONGEST_WAIT * 1000)
 
 
 def fail(message: str) -> NoReturn:
