@@ -1,4 +1,4 @@
-"""How processes are found, and what one of them does alone; two are joined in a test."""
+"""How processes are found, what one does alone, and what two do together."""
 
 import os
 import subprocess

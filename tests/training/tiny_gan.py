@@ -27,20 +27,21 @@ from cmrjax.training.state import GanState
 from tests.models.drawn import draw_variables
 
 NUM_CLASSES, SIDE, BATCH = 3, 64, 2
+DENSE = DenseModulation()
 
 
 class ShortGenerator(nn.Module):
     """Seed, one block with a shortcut, one without, output: quick to compile."""
 
     architecture: GeneratorArchitecture
-    modulation: Modulation = DenseModulation()
+    modulation: Modulation = DENSE
 
     @nn.compact
     def __call__(self, label_map, latent=None, *, train):
         arch = self.architecture
         x = None
         for name, stride, features in (("", 4, 4), ("up_0", 2, 4), ("up_1", 1, 2)):
-            modulation = self.modulation if name else DenseModulation()
+            modulation = self.modulation if name else DENSE
             context = modulation.prepare(
                 downsample_labels(label_map, stride),
                 num_classes=arch.num_classes,
@@ -61,7 +62,7 @@ def make_trainer(
     whole: bool = False,
     num_devices: int = 1,
     batch_size: int = BATCH,
-    modulation: Modulation = DenseModulation(),
+    modulation: Modulation = DENSE,
     optimizer: optax.GradientTransformation | None = None,
     average_decay: float = 0.0,
     **objective: Any,
