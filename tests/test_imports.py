@@ -56,6 +56,7 @@ ONLY_IN = {
     "orbax": {"cmrjax/training/checkpoint.py"},
     "torch": {"tools/weight_files.py", "tools/torch_reference.py"},
     "tensorflow": set(),
+    "jax._src": {"cmrjax/training/processes.py"},
     "clu.metric_writers": {"cmrjax/training/writers.py"},
     "clu.periodic_actions": {"cmrjax/training/writers.py"},
 }
