@@ -110,12 +110,13 @@ def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:
     }
 
 
-def make_iterator(config: Config, source: Any) -> Any:
+def make_iterator(config: Config, source: Any, rows: slice | None = None) -> Any:
     """Makes the training's iterator over batches, as the configuration says.
 
     Args:
       config: see `experiments/configs/base.py`.
       source: `SliceSource`, or anything with its `len` and `[i]`.
+      rows: of each batch that this process reads; None: all.
 
     Returns:
       See `cmrjax.data.pipeline.make_train_iterator`.
@@ -127,4 +128,5 @@ def make_iterator(config: Config, source: Any) -> Any:
         flip=config.data.flip,
         num_threads=config.data.num_threads,
         prefetch=config.data.prefetch,
+        rows=rows,
     )

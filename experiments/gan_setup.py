@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -106,12 +105,13 @@ def _average_decay(config: Config) -> float:
     return decay
 
 
-def settling_maps(config: Config, train: SliceSource) -> np.ndarray:
+def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray:
     """Reads the label maps on which the average of G gets its batch statistics.
 
     Args:
       config: see `experiments/configs/base.py`.
       train: the training slices.
+      rows: of each batch that this process reads.
 
     Returns:
       [n, local b, h, w] uint8: slices in a fixed random order, repeated where there
@@ -122,8 +122,7 @@ def settling_maps(config: Config, train: SliceSource) -> np.ndarray:
     wanted = SETTLING_BATCHES * batch_size
     order = np.random.default_rng(0).permutation(len(train))
     chosen = np.resize(order, wanted).reshape(-1, batch_size)
-    part = np.array_split(np.arange(batch_size), jax.process_count())
-    local = chosen[:, part[jax.process_index()]]
+    local = chosen[:, rows]
     maps = np.stack([train[int(i)]["label_map"] for i in local.ravel()])
     return maps.reshape(*local.shape, *maps.shape[1:])
 

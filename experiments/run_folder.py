@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrjax.files import code_version, read_json, shorten, write_json
+from cmrjax.training.processes import share
 
 RUN_FILE = "run.json"
 
@@ -39,6 +40,8 @@ def open_run(
 ) -> dict[str, Any]:
     """Records what a run starts with, or checks that it is continued unchanged.
 
+    Of several processes the first does so, and tells the others.
+
     Args:
       workdir: the run's folder; made if needed.
       config: nested settings, JSON types.
@@ -51,8 +54,25 @@ def open_run(
 
     Raises:
       ValueError: a setting or an input differs from those of the start; names each
-        with both values.
+        with both values. Or this process has other inputs than the first.
     """
+    content = share(lambda: _record_or_compare(workdir, config, inputs, has_checkpoint))
+    strange = _differences(content["inputs"], inputs)
+    if strange:
+        lines = [f"{name}: {old!r}, here {new!r}" for name, old, new in strange]
+        raise ValueError(
+            f"process 0 reads other inputs than this one ({'; '.join(lines)}); give "
+            "all processes the same files, on a shared file system or as copies"
+        )
+    return content
+
+
+def _record_or_compare(
+    workdir: str | Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    has_checkpoint: bool,
+) -> dict[str, Any]:
     path = Path(workdir) / RUN_FILE
     content = {
         "config": json.loads(json.dumps(config)),

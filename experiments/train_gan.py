@@ -15,6 +15,7 @@ from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.loop import NO_HOOKS, Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
+from cmrjax.training.processes import is_first
 from experiments.configs.base import Config
 from experiments.gan_data import (
     GanData,
@@ -68,15 +69,16 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         has_checkpoint=latest_checkpoint(workdir / CHECKPOINTS) is not None,
     )
     features = [] if vgg is None else list(vgg.feature_names)
-    write_description(
-        workdir,
-        _describe(trainer, data),
-        provenance={
-            **facts,
-            "perceptual_features": features,
-            "data": [data.train.facts],
-        },
-    )
+    if is_first():
+        write_description(
+            workdir,
+            _describe(trainer, data),
+            provenance={
+                **facts,
+                "perceptual_features": features,
+                "data": [data.train.facts],
+            },
+        )
     training = Training(
         trainer,
         constants=(vgg,),
@@ -84,7 +86,8 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         settings=settings,
         hooks=_hooks(config, trainer, data),
     )
-    iterator = make_iterator(config, data.train)
+    rows = trainer.placement.rows(trainer.batch_size)
+    iterator = make_iterator(config, data.train, rows)
     return train(config, workdir, training, iterator, facts, profile=profile)
 
 
@@ -92,7 +95,8 @@ def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:
     """Before the average of G is looked at or saved, it gets its own statistics."""
     if not trainer.average_decay:
         return NO_HOOKS
-    return Hooks(settle=trainer.settle(settling_maps(config, data.train)))
+    rows = trainer.placement.rows(trainer.batch_size)
+    return Hooks(settle=trainer.settle(settling_maps(config, data.train, rows)))
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

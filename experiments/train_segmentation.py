@@ -26,6 +26,7 @@ from cmrjax.training.description import SegmenterDescription, write_description
 from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.plateau import observe
+from cmrjax.training.processes import is_first, share
 from cmrjax.training.segmentation_step import (
     SegmentationObjective,
     SegmentationState,
@@ -69,7 +70,7 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     data = open_segmentation_data(config)
     trainer = make_trainer(config, data)
     settings = _loop_settings(config, len(data.train))
-    is_new = latest_checkpoint(workdir / CHECKPOINTS) is None
+    is_new = share(lambda: latest_checkpoint(workdir / CHECKPOINTS) is None)
     if is_new and config.training.start_from:
         params = trained_network(config.training.start_from, trainer, data)
         # NumPy: a step gives away its arrays.
@@ -86,11 +87,12 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         },
         has_checkpoint=not is_new,
     )
-    write_description(
-        workdir,
-        _describe(trainer, data),
-        provenance={**facts, "data": data.train.facts},
-    )
+    if is_first():
+        write_description(
+            workdir,
+            _describe(trainer, data),
+            provenance={**facts, "data": data.train.facts},
+        )
     iterator: Any = make_train_iterator(
         data.train,
         batch_size=config.training.batch_size,
@@ -98,6 +100,7 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         flip=False,  # done on the device, with the rest of the augmentation
         num_threads=config.data.num_threads,
         prefetch=config.data.prefetch,
+        rows=trainer.placement.rows(trainer.batch_size),
     )
     training = Training(
         trainer,

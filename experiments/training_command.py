@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from cmrjax.files import shorten, write_json
+from cmrjax.training.agreement import make_agreement
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.console import configure_logging
 from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (
     NO_HOOKS,
+    Evaluate,
     Hooks,
     LoopResult,
     LoopSettings,
@@ -30,8 +33,18 @@ from cmrjax.training.loop import (
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
+from cmrjax.training.processes import (
+    fail,
+    find_launch,
+    is_first,
+    join,
+    leave,
+    meet,
+    share,
+)
+from cmrjax.training.sharding import local_copy
 from cmrjax.training.step_profile import StepProfile
-from cmrjax.training.writers import MetricWriter
+from cmrjax.training.writers import MetricWriter, NoWriter
 
 logger = logging.getLogger(__name__)
 
@@ -107,30 +120,32 @@ def train(
     trainer = training.trainer
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     constants, step_key = trainer.placement.replicate((training.constants, step_key))
+    logger.info("%s", describe_devices(trainer))
     compiled = trainer.compile(*constants, step_key)
     logger.info("compiled in %.1f s", compiled.compile_seconds)
+    meet()
     keep = config.training.keep_checkpoints
     with (
         contextlib.closing(iterator),
         CheckpointStore(workdir / CHECKPOINTS, keep=keep) as store,
-        StepProfile(workdir / PROFILE, steps=profile) as traced,
+        StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
     ):
+        saved = share(lambda: store.latest_step)
         ahead = forecast(
             trainer,
             compiled,
             (constants, step_key),
-            _peek(iterator) if store.latest_step is None else None,
+            _peek(iterator) if saved is None else None,
             directory=workdir,
-            steps=training.settings.num_steps - (store.latest_step or 0),
+            steps=training.settings.num_steps - (saved or 0),
             kept=keep + bool(training.settings.best_metric),
         )
         logger.info("ahead: %s", ahead)
         state, step, facts = start(trainer, store, iterator, init_key, facts)
         timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-        write_model_card(workdir)
-        with MetricWriter(
-            workdir, start_step=step, tensorboard=config.training.tensorboard
-        ) as writer:
+        if is_first():
+            write_model_card(workdir)
+        with _make_writer(config, workdir, step) as writer:
             result = run_loop(
                 state,
                 step=step,
@@ -138,15 +153,17 @@ def train(
                     place_and_step(trainer, compiled, constants, step_key, timing)
                 ),
                 iterator=iterator,
-                evaluate=training.evaluate(),
+                evaluate=evaluate_in_first(training.evaluate),
                 store=store,
                 writer=writer,
                 settings=training.settings,
                 facts=facts,
                 hooks=training.hooks,
+                agreement=make_agreement(trainer.placement),
             )
     timing.write()
-    write_model_card(workdir)
+    if is_first():
+        write_model_card(workdir)
     return result
 
 
@@ -156,6 +173,49 @@ def _peek(iterator: Any) -> dict[str, Any]:
     batch = next(iterator)
     iterator.set_state(position)
     return {name: batch[name] for name in BATCH_ARRAYS}
+
+
+def describe_devices(trainer: Any) -> str:
+    """Says on what a training runs, as "8 devices (cpu) in 2 processes, ..."."""
+    count, batch_size = trainer.placement.num_devices, trainer.batch_size
+    kinds = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+    return (
+        f"{count} device{'s' * (count > 1)} ({kinds}) in {jax.process_count()} "
+        f"process{'es' * (jax.process_count() > 1)}, batch {batch_size}: "
+        f"{batch_size // count} on each device"
+    )
+
+
+def _make_writer(config: Any, workdir: Path, step: int) -> MetricWriter | NoWriter:
+    if not is_first():
+        return NoWriter()
+    tensorboard = config.training.tensorboard
+    return MetricWriter(workdir, start_step=step, tensorboard=tensorboard)
+
+
+def evaluate_in_first(make: Callable[[], Evaluate]) -> Evaluate:
+    """Makes an evaluation that process 0 does, and whose scalars all processes get.
+
+    Args:
+      make: returns the evaluation of one process; called in process 0 only.
+
+    Returns:
+      (state, step) -> scalars, and pictures in process 0.
+    """
+    own = make() if is_first() else None
+
+    def evaluate(state: Any, step: int) -> tuple[Any, Any]:
+        pictures: dict[str, Any] = {}
+
+        def compute() -> dict[str, float]:
+            assert own is not None
+            scalars, shown = own(local_copy(state), step)
+            pictures.update(shown)
+            return {name: float(value) for name, value in scalars.items()}
+
+        return share(compute), pictures
+
+    return evaluate
 
 
 def start(
@@ -177,7 +237,7 @@ def start(
     Returns:
       (state, step, facts).
     """
-    step = store.latest_step
+    step = share(lambda: store.latest_step)
     if step is None:
         return trainer.init(init_key), 0, facts
     state, position, facts = store.restore(step, trainer.abstract_state())
@@ -225,7 +285,8 @@ class Timing:
     def __init__(self, path: Path, trainer: Any, compiled: CompiledStep) -> None:
         self._path = path
         self._content: dict[str, Any] = {
-            "devices": [device.device_kind for device in jax.local_devices()],
+            "devices": [device.device_kind for device in jax.devices()],
+            "processes": jax.process_count(),
             "batch_size": trainer.batch_size,
             "image_size": trainer.image_size,
             "compile_seconds": compiled.compile_seconds,
@@ -241,7 +302,9 @@ class Timing:
             self.write()
 
     def write(self) -> None:
-        """Writes the file, with the peak so far."""
+        """Writes the file, with the peak so far; only the first process does."""
+        if not is_first():
+            return
         # Linux counts in KiB, macOS in bytes.
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -316,7 +379,6 @@ def _parser(name: str) -> Callable[[Sequence[str]], list[str]]:
 
 
 def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> None:
-    configure_logging()
     if len(argv) > 1:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
@@ -326,13 +388,22 @@ def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> Non
             f"{name}: --config is a configuration of {fitting}; run python -m "
             f"experiments.{fitting}, or name another one"
         )
+    _join_others(name)
     try:
         result = run(config, workdir, profile=flags.FLAGS.profile)
     except (ValueError, OSError, NonFiniteLossError) as error:
-        sys.exit(f"{name}: {error}")
+        fail(f"{name}: {error}")
     except KeyboardInterrupt:
         logger.info("interrupted; what was saved before is there")
+        if jax.process_count() > 1:
+            fail(f"{name}: interrupted")
         sys.exit(130)
+    except BaseException as error:
+        if jax.process_count() > 1:
+            traceback.print_exc()
+            fail(f"{name}: {type(error).__name__}: {error}")
+        raise
+    leave()
     if result.stopped_by:
         logger.info(
             "%s: saved at step %d; the same command continues",
@@ -342,6 +413,17 @@ def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> Non
     else:
         ending = f" ({result.over})" if result.over else ""
         logger.info("done: %d steps%s, model in %s", result.step, ending, workdir)
+
+
+def _join_others(name: str) -> None:
+    """Starts the log, and connects with the other processes where there are some."""
+    try:
+        launch = find_launch(os.environ)
+        configure_logging(quiet=launch is not None and launch.index > 0)
+        if launch is not None:
+            join(launch)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"{name}: {error}")
 
 
 def _check_config_argument(name: str, argv: Sequence[str]) -> None:

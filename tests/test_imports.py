@@ -63,6 +63,7 @@ ONLY_IN = {
         "tools/weight_files.py",
     },
     "tensorflow": set(),
+    "jax._src": {"cmrjax/training/processes.py"},
     "tensorflow_datasets": {
         "cmrjax/data/tfds_builder.py",  # only who writes a TFDS data set imports it
         "cmrjax/data/tfds_reader.py",

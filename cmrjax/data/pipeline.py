@@ -32,7 +32,7 @@ def make_train_iterator(
     flip: bool = True,
     num_threads: int = 2,
     prefetch: int = 4,
-    shard: tuple[int, int] = (0, 1),
+    rows: slice | None = None,
 ) -> grain.DatasetIterator:
     """Makes an endless iterator over shuffled, flipped batches.
 
@@ -43,30 +43,31 @@ def make_train_iterator(
 
     Args:
         source: Examples by position, for example a ``SliceSource``.
-        batch_size: Examples in a batch of this process.
+        batch_size: Examples in a batch, those of all processes together.
         seed: 0 to 2**32 - 1.
         flip: Whether rows and columns are mirrored at random.
         num_threads: Threads that make batches ahead; 0 makes them on demand.
         prefetch: Batches made ahead.
-        shard: (this process, number of processes); every process sees its own part
-            of each epoch.
+        rows: The examples of each batch that this process reads; None: all. Batches
+            and positions are the same however many processes share them.
 
     Returns:
-        Iterator of dicts of arrays [batch_size, ...]. Close it when done.
+        Iterator of dicts of arrays [batch_size, ...], or as many as ``rows``. Close it
+        when done.
 
     Raises:
         ValueError: If a number is out of range, or the source holds slices that are
             not for training.
     """
-    _check(source, batch_size, seed, shard)
-    position, count = shard
-    examples: Any = grain.MapDataset.source(source).seed(seed).shuffle()
-    if count > 1:
-        examples = examples[position::count]
-    examples = examples.repeat()
+    _check(source, batch_size, seed)
+    examples: Any = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     if flip:
         examples = examples.random_map(random_flips)
-    batches = examples.batch(batch_size, drop_remainder=True)
+    own = range(batch_size)[rows] if rows is not None else range(batch_size)
+    if len(own) < batch_size:
+        part = _PartOfBatches(examples, batch_size, own)
+        examples = grain.MapDataset.source(part)
+    batches = examples.batch(len(own), drop_remainder=True)
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=prefetch if num_threads else 0
     )
@@ -101,19 +102,33 @@ def iterate_eval_batches(
         yield batch
 
 
-def _check(
-    source: ExampleSource, batch_size: int, seed: int, shard: tuple[int, int]
-) -> None:
-    position, count = shard
+class _PartOfBatches:
+    """Some examples of each batch, one batch after the other.
+
+    Args:
+        examples: Shuffled, flipped, repeated; read by position.
+        batch_size: Examples in a whole batch.
+        rows: Which of them are wanted.
+    """
+
+    def __init__(self, examples: Any, batch_size: int, rows: range) -> None:
+        if not rows:
+            raise ValueError(f"no rows of a batch of {batch_size} are wanted")
+        self._examples, self._batch_size, self._rows = examples, batch_size, rows
+
+    def __len__(self) -> int:
+        return len(self._examples) // self._batch_size * len(self._rows)
+
+    def __getitem__(self, index: int) -> Example:
+        batch, row = divmod(int(index), len(self._rows))
+        return self._examples[batch * self._batch_size + self._rows[row]]
+
+
+def _check(source: ExampleSource, batch_size: int, seed: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in 0 to 2**32 - 1, got {seed}")
-    if not 0 <= position < count or len(source) < count:
-        raise ValueError(
-            f"shard must be (i, n) with 0 <= i < n and n at most the {len(source)}"
-            f" examples, got {shard}"
-        )
     held_out = sorted(set(getattr(source, "splits", ())) - {"train"})
     if held_out:
         raise ValueError(

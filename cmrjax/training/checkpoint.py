@@ -8,7 +8,7 @@ renames it at the end, so that a checkpoint that exists is whole.
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ class CheckpointStore:
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
-                create=True,
+                create=False,
+                multiprocessing_options=_processes(range(jax.process_count())),
                 best_fn=_score_of,  # makes Orbax store the score
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                     [
@@ -232,14 +234,19 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         raise ValueError(
             f"{checkpoint} does not hold the model that the folder describes ({misfit})"
         )
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         abstract_subtree,
     )
     restore_args = ocp.checkpoint_utils.construct_restore_args(target)
+    options = _processes([jax.process_index()])
+    checkpointer = ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+        multiprocessing_options=options,
+    )
     with _named_errors(checkpoint):
-        return ocp.PyTreeCheckpointer().restore(
+        return checkpointer.restore(
             (Path(checkpoint) / STATE).absolute(),
             args=ocp.args.PyTreeRestore(
                 item=target, restore_args=restore_args, partial_restore=True
@@ -257,6 +264,22 @@ def _named_errors(checkpoint: str | Path) -> Iterator[None]:
             f"{checkpoint} is damaged ({shorten(error) or type(error).__name__});"
             " remove that folder, the checkpoint before it is taken then"
         ) from error
+
+
+def _processes(indices: Iterable[int]) -> Any:
+    """Says which processes save or read together, the first of them leading.
+
+    Named, they wait for each other through JAX's service. Orbax's default is a
+    collective of all devices, which on CPUs gives up after 30 s.
+    """
+    active = sorted(indices)
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=active[0],
+        active_processes=set(active),
+        barrier_sync_key_prefix=f"processes_{active[0]}_of_{len(active)}",
+    )
 
 
 def _misfit(checkpoint: str | Path, wanted: Any) -> str:

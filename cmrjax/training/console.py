@@ -4,12 +4,15 @@ import logging
 import os
 
 
-def configure_logging() -> None:
+def configure_logging(*, quiet: bool = False) -> None:
     """Shows this project's messages with the time, and warnings of all others.
 
     The libraries under a training speak at every checkpoint; their warnings stay. What
     Orbax and its tasks say of an error is left out, many times the error that they
     raise, which is told by the command.
+
+    Args:
+      quiet: only this project's warnings too, as in all processes but the first.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when it is imported
     handler = logging.StreamHandler()
@@ -20,7 +23,7 @@ def configure_logging() -> None:
     for name in ("absl", "orbax", "grain", "jax"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("cmrjax", "experiments", "__main__"):
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def _is_raised_too(record: logging.LogRecord) -> bool:

@@ -20,6 +20,7 @@ from cmrjax.training.compiled_step import (
 )
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_step import Batch, GanStep
+from cmrjax.training.processes import meet
 from cmrjax.training.sharding import DataParallel
 from cmrjax.training.state import GanState, init_state
 
@@ -145,9 +146,16 @@ class GanTrainer:
         )
         placed = self.placement.put(label_maps, self.placement.split_second)
 
+        @functools.cache
+        def compiled() -> Any:
+            variables = self.abstract_state().g_variables
+            program = estimate.lower(variables, placed).compile()
+            meet()
+            return program
+
         def settle(state: GanState) -> GanState:
             start = {**state.g_variables, "params": state.g_average["params"]}
-            return dataclasses.replace(state, g_average=estimate(start, placed))
+            return dataclasses.replace(state, g_average=compiled()(start, placed))
 
         return settle
 

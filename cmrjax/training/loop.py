@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from cmrjax.training.agreement import Agreement, Alone
 from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.processes import is_first, share
 from cmrjax.training.progress import ProgressLine, StepWindow
 from cmrjax.training.schedule import is_due
 from cmrjax.training.signals import StopRequest
-from cmrjax.training.writers import MetricWriter
+from cmrjax.training.writers import MetricWriter, NoWriter
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +115,11 @@ def run_loop(
     iterator: BatchIterator,
     evaluate: Evaluate,
     store: CheckpointStore,
-    writer: MetricWriter,
+    writer: MetricWriter | NoWriter,
     settings: LoopSettings,
     facts: Mapping[str, Any],
     hooks: Hooks = Hooks(),
+    agreement: Agreement | None = None,
 ) -> LoopResult:
     """Trains until the last step, a signal, or until it is over; then saves.
 
@@ -136,6 +139,7 @@ def run_loop(
       settings: when.
       facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
       hooks: what else it does.
+      agreement: among the processes that run this loop; None: there is one.
 
     Returns:
       How it ended.
@@ -144,12 +148,17 @@ def run_loop(
       NonFiniteLossError: names step, term and the last good checkpoint. Nothing of the
         bad state is saved.
     """
+    agreed = agreement or Alone()
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
     with contextlib.closing(run.progress), StopRequest() as stop:
         if step == 0:
             run.evaluate(hooks.settle(state), 0)
         over = hooks.is_over(state)
-        while step < settings.num_steps and stop.received is None and not over:
+        while (
+            step < settings.num_steps
+            and agreed.stopped_by(stop.received) is None
+            and not over
+        ):
             batch = run.next_batch()
             state, metrics = train_step(state, batch)
             step += 1
@@ -159,7 +168,8 @@ def run_loop(
             if is_due(step, settings.report_every, last_step=last) or step == 1:
                 run.report(step)
             evaluates = is_due(step, settings.evaluate_every, last_step=last)
-            saves = run.checkpoint_is_due(step)
+            saves = agreed.exchange(stop.received, save=run.time_is_up())
+            saves = saves or is_due(step, settings.checkpoint_every)
             score = None
             if evaluates or saves:
                 state = hooks.settle(state)
@@ -173,7 +183,7 @@ def run_loop(
                 run.save(state, step, score)
         if step != store.latest_step:
             run.save(hooks.settle(state), step)
-        return LoopResult(state, step, stop.received, over)
+        return LoopResult(state, step, agreed.stopped_by(stop.received), over)
 
 
 class _Run:
@@ -184,7 +194,7 @@ class _Run:
         iterator: BatchIterator,
         evaluate: Evaluate,
         store: CheckpointStore,
-        writer: MetricWriter,
+        writer: MetricWriter | NoWriter,
         settings: LoopSettings,
         facts: dict[str, Any],
     ) -> None:
@@ -233,7 +243,8 @@ class _Run:
         summary = self._window.summarise()
         if summary:
             self._writer.scalars(step, {**summary, "train_seconds": self._seconds()})
-            self.progress.report(step, summary)
+            if is_first():
+                self.progress.report(step, summary)
 
     def evaluate(self, state: Any, step: int) -> Scalars:
         self.finish_pending()
@@ -248,10 +259,8 @@ class _Run:
         self._window.add_pause(time.perf_counter() - start)
         return scalars
 
-    def checkpoint_is_due(self, step: int) -> bool:
+    def time_is_up(self) -> bool:
         minutes = self._settings.checkpoint_minutes
-        if is_due(step, self._settings.checkpoint_every):
-            return True
         return 0 < minutes * 60 < time.monotonic() - self._last_saved
 
     def score(self, scalars: Scalars) -> float | None:
@@ -262,7 +271,9 @@ class _Run:
         return float(value if self._settings.best_is_highest else -value)
 
     def is_best(self, score: float | None) -> bool:
-        return score is not None and score > self._store.best_score
+        if score is None:
+            return False
+        return share(lambda: score > self._store.best_score)
 
     def save(self, state: Any, step: int, score: float | None = None) -> None:
         self.finish_pending()

@@ -1,6 +1,10 @@
-"""One program over all devices: parameters everywhere, batches split."""
+"""One program over all devices: parameters everywhere, batches split.
+
+The devices may be those of several processes; each holds its own part of a batch.
+"""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -43,6 +47,19 @@ class DataParallel:
         """Devices in the mesh."""
         return self.mesh.size
 
+    def rows(self, batch_size: int) -> slice:
+        """Returns which examples of a global batch this process puts on its devices.
+
+        Args:
+          batch_size: the global batch, as it was given to `data_parallel`.
+        """
+        parts = self.split.addressable_devices_indices_map((batch_size,)).values()
+        spans = sorted(part[0].indices(batch_size)[:2] for part in parts if part)
+        for (_, end), (start, _) in itertools.pairwise(spans):
+            if start != end:
+                raise ValueError(f"devices of other processes lie between {spans}")
+        return slice(spans[0][0], spans[-1][1])
+
     def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Moves this process's part of a batch to its devices.
 
@@ -59,8 +76,36 @@ class DataParallel:
         return jax.make_array_from_process_local_data(sharding, array)
 
     def replicate(self, tree: Any) -> Any:
-        """Returns the tree with a copy of each array on each device."""
-        return jax.device_put(tree, self.replicated)
+        """Returns the tree with a copy of each array on each device.
+
+        Args:
+          tree: arrays and random keys; in several processes the same in each.
+        """
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.replicated)
+        return jax.tree.map(self._copy_to_all, tree)
+
+    def _copy_to_all(self, leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        ):
+            bits = self._copy_to_all(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+        array = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            array.shape, self.replicated, lambda index: array[index]
+        )
+
+
+def local_copy(tree: Any) -> Any:
+    """Returns this process's copy of arrays that every device has, on one device.
+
+    What is computed from it needs no other process.
+
+    Args:
+      tree: of arrays that were replicated.
+    """
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def data_parallel(*, batch_size: int, num_devices: int | None = None) -> DataParallel:

@@ -118,6 +118,22 @@ class MetricWriter:
             self._clu = None
 
 
+class NoWriter:
+    """Writes nothing: that of all processes but the first."""
+
+    def __enter__(self) -> "NoWriter":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Has nothing to close."""
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """See `MetricWriter.scalars`."""
+
+    def image(self, step: int, name: str, rgb: np.ndarray) -> None:
+        """See `MetricWriter.image`."""
+
+
 def _clu_writer(directory: Path) -> Any:
     try:
         from clu import metric_writers

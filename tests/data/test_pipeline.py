@@ -127,9 +127,32 @@ def test_batch_larger_than_the_data():
     np.testing.assert_array_equal(batch["index"], [0, 0])
 
 
-def test_shards_are_disjoint_and_complete():
-    parts = [_indices(_take(5, batch_size=1, shard=(i, 2))[0]) for i in range(2)]
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(10))
+@pytest.mark.parametrize(
+    "parts", [[slice(0, 2), slice(2, 4)], [slice(i, i + 1) for i in range(4)]]
+)
+def test_processes_read_the_rows_of_the_same_batches(parts):
+    """Order and flips of the global batch do not depend on who reads it."""
+    whole, state = _take(9, batch_size=4)
+    shares = [_take(9, batch_size=4, rows=rows) for rows in parts]
+    for i, batch in enumerate(whole):
+        joined = {
+            key: np.concatenate([batches[i][key] for batches, _ in shares])
+            for key in batch
+        }
+        _assert_equal([joined], [batch])
+    assert all(found == state for _, found in shares)
+
+
+def test_a_position_restores_on_another_number_of_processes():
+    reference, _ = _take(9, batch_size=4)
+    _, state = _take(5, batch_size=4, rows=slice(2, 4))
+    rest, _ = _take(4, batch_size=4, state=json.loads(json.dumps(state)))
+    _assert_equal(rest, reference[5:])
+    _, state = _take(5, batch_size=4)
+    rest, _ = _take(4, batch_size=4, state=state, rows=slice(1, 2))
+    _assert_equal(
+        rest, [{k: v[1:2] for k, v in batch.items()} for batch in reference[5:]]
+    )
 
 
 def test_training_on_a_test_subject_is_refused(tmp_path):
@@ -145,8 +168,7 @@ def test_training_on_a_test_subject_is_refused(tmp_path):
     [
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, "seed must be in 0 to"),
-        ({"shard": (2, 2)}, r"shard must be \(i, n\)"),
-        ({"shard": (0, 11)}, "n at most the 10 examples"),
+        ({"rows": slice(3, 9)}, "no rows of a batch of 3 are wanted"),
     ],
 )
 def test_arguments_are_checked(options, text):

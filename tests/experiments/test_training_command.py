@@ -15,6 +15,8 @@ from cmrjax.training.sharding import data_parallel
 from experiments.training_command import (
     Timing,
     best_settings,
+    describe_devices,
+    evaluate_in_first,
     place_and_step,
     run_command,
     start,
@@ -118,3 +120,27 @@ def test_a_configuration_that_is_not_there_is_named(monkeypatch, tmp_path, optio
     monkeypatch.setattr(sys, "argv", ["command", f"{option}{tmp_path / 'none.py'}"])
     with pytest.raises(SystemExit, match=r"train_x: --config: no file .*none\.py"):
         run_command("train_x", lambda config, workdir: None)  # type: ignore[arg-type]
+
+
+def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():
+    """As process 0 does it for all."""
+    placement = data_parallel(batch_size=2, num_devices=min(2, jax.device_count()))
+    state = placement.replicate({"w": np.arange(3.0, dtype=np.float32)})
+    seen = []
+
+    def own(state, step):
+        seen.append((state, step))
+        return {"loss": np.float32(0.5)}, {"panel": "picture"}
+
+    scalars, pictures = evaluate_in_first(lambda: own)(state, 4)
+    assert (scalars, pictures) == ({"loss": 0.5}, {"panel": "picture"})
+    assert type(scalars["loss"]) is float
+    ((copy, step),) = seen
+    assert step == 4
+    assert len(copy["w"].sharding.device_set) == 1
+    np.testing.assert_array_equal(copy["w"], [0, 1, 2])
+
+
+def test_the_devices_of_a_run_are_named():
+    text = describe_devices(trainer())
+    assert text == "1 device (cpu) in 1 process, batch 2: 2 on each device"

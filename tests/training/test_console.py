@@ -53,3 +53,10 @@ def test_the_log_level_of_tensorflow_is_the_users_if_set(monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     configure_logging()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
+
+
+def test_a_quiet_process_speaks_of_warnings_only(capsys):
+    configure_logging(quiet=True)
+    logging.getLogger("cmrjax.training.loop").info("step 3")
+    logging.getLogger("experiments.train_gan").warning("odd")
+    assert [line[9:] for line in capsys.readouterr().err.splitlines()] == ["odd"]

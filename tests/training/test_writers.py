@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmrjax.training.writers import METRICS_FILE, MetricWriter
+from cmrjax.training.writers import METRICS_FILE, MetricWriter, NoWriter
 
 
 def rows(folder):
@@ -76,3 +76,11 @@ def test_tensorboard_gets_scalars_and_pictures(tmp_path):
     assert b"quality" in content
     assert b"panel" in content
     assert b"PNG" in content
+
+
+def test_no_writer_takes_the_same_calls_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with NoWriter() as writer:
+        writer.scalars(1, {"loss": 1.0})
+        writer.image(1, "panel", np.zeros((2, 2, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []

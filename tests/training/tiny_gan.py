@@ -14,7 +14,7 @@ from cmrjax.models.discriminator import (
     DiscriminatorArchitecture,
     MultiscaleDiscriminator,
 )
-from cmrjax.models.spade import DenseModulation, SpadeResidualBlock
+from cmrjax.models.spade import DenseModulation, Modulation, SpadeResidualBlock
 from cmrjax.models.spade_generator import (
     GeneratorArchitecture,
     SpadeGenerator,
@@ -27,18 +27,21 @@ from cmrjax.training.state import GanState
 from tests.models.drawn import draw_variables
 
 NUM_CLASSES, SIDE, BATCH = 3, 64, 2
+DENSE = DenseModulation()
 
 
 class ShortGenerator(nn.Module):
     """Seed, one block with a shortcut, one without, output: quick to compile."""
 
     architecture: GeneratorArchitecture
+    modulation: Modulation = DENSE
 
     @nn.compact
     def __call__(self, label_map, latent=None, *, train):
-        arch, modulation = self.architecture, DenseModulation()
+        arch = self.architecture
         x = None
         for name, stride, features in (("", 4, 4), ("up_0", 2, 4), ("up_1", 1, 2)):
+            modulation = self.modulation if name else DENSE
             context = modulation.prepare(
                 downsample_labels(label_map, stride),
                 num_classes=arch.num_classes,
@@ -47,7 +50,9 @@ class ShortGenerator(nn.Module):
             if x is None:
                 x = Conv(features, 3, padding=1, name="fc")(context)
                 continue
-            block = SpadeResidualBlock(features, arch.num_classes, name=name)
+            block = SpadeResidualBlock(
+                features, arch.num_classes, modulation=modulation, name=name
+            )
             x = block(upsample_nearest(x), context, train=train)
         return jnp.tanh(Conv(1, 3, padding=1, name="conv_img")(leaky_relu(x)))
 
@@ -56,6 +61,8 @@ def make_trainer(
     *,
     whole: bool = False,
     num_devices: int = 1,
+    batch_size: int = BATCH,
+    modulation: Modulation = DENSE,
     optimizer: optax.GradientTransformation | None = None,
     average_decay: float = 0.0,
     **objective: Any,
@@ -67,16 +74,18 @@ def make_trainer(
     arch = GeneratorArchitecture(NUM_CLASSES, 1)
     optimizer = optimizer or optax.sgd(1e-3, momentum=0.9)
     return GanTrainer(
-        generator=(SpadeGenerator if whole else ShortGenerator)(arch),  # type: ignore[arg-type]
+        generator=(SpadeGenerator if whole else ShortGenerator)(  # type: ignore[arg-type]
+            arch, modulation=modulation
+        ),
         discriminator=MultiscaleDiscriminator(
             DiscriminatorArchitecture(NUM_CLASSES, 1)
         ),
         g_optimizer=optimizer,
         d_optimizer=optimizer,
         objective=GanObjective(**objective),
-        placement=data_parallel(batch_size=BATCH, num_devices=num_devices),
+        placement=data_parallel(batch_size=batch_size, num_devices=num_devices),
         image_size=SIDE,
-        batch_size=BATCH,
+        batch_size=batch_size,
         average_decay=average_decay,
     )
 
@@ -111,10 +120,12 @@ def copy_of(state: Any) -> Any:
     return jax.tree.map(jnp.copy, state)
 
 
-def draw_batch(seed: int = 0, *, padding: int = 8) -> dict[str, np.ndarray]:
+def draw_batch(
+    seed: int = 0, *, padding: int = 8, batch_size: int = BATCH
+) -> dict[str, np.ndarray]:
     """Labels, images, and a mask with padded columns on the right."""
     rng = np.random.default_rng(seed)
-    shape = (BATCH, SIDE, SIDE)
+    shape = (batch_size, SIDE, SIDE)
     valid = np.ones((*shape, 1), bool)
     valid[:, :, SIDE - padding :] = False
     return {

@@ -27,6 +27,7 @@ UNCHANGED = Augmentation(0.0, 1.0, 1.0, 0.0, flip=False)
 def make_trainer(
     *,
     num_devices: int = 1,
+    batch_size: int = BATCH,
     dropout: float = 0.0,
     optimizer: optax.GradientTransformation | None = None,
     augmentation: Augmentation = UNCHANGED,
@@ -43,10 +44,10 @@ def make_trainer(
             augmentation=augmentation,
         ),
         learning_rate=RATE,
-        placement=data_parallel(batch_size=BATCH, num_devices=num_devices),
+        placement=data_parallel(batch_size=batch_size, num_devices=num_devices),
         image_size=SIDE,
         prepared_size=prepared_size,
-        batch_size=BATCH,
+        batch_size=batch_size,
     )
 
 
@@ -65,12 +66,14 @@ def draw_state(
     return trainer.placement.replicate(jax.tree.map(jnp.copy, state))
 
 
-def draw_batch(seed: int = 0, *, padding: int = 4) -> dict[str, Any]:
+def draw_batch(
+    seed: int = 0, *, padding: int = 4, batch_size: int = BATCH
+) -> dict[str, Any]:
     """Blocks of classes, an image that shows them, and padded columns on the right."""
     rng = np.random.default_rng(seed)
-    blocks = rng.integers(0, NUM_CLASSES, (BATCH, 4, 4))
+    blocks = rng.integers(0, NUM_CLASSES, (batch_size, 4, 4))
     labels = np.kron(blocks, np.ones((1, 4, 4), int)).astype(np.uint8)
-    valid = np.ones((BATCH, SIDE, SIDE, 1), bool)
+    valid = np.ones((batch_size, SIDE, SIDE, 1), bool)
     valid[:, :, SIDE - padding :] = False
     image = labels[..., None] - 1.0 + 0.2 * rng.normal(size=valid.shape)
     return {
