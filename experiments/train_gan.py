@@ -31,7 +31,8 @@ from experiments.gan_setup import (
 )
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
-from experiments.training_command import Training, best_settings, run_command, train
+from experiments.training_command import Training, best_settings, train
+from experiments.training_flags import run_command
 
 # What the best checkpoint may be chosen by, and whether a high value is good.
 BEST_METRICS = {

@@ -38,7 +38,8 @@ from experiments.configs.base import Config
 from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
-from experiments.training_command import Training, best_settings, run_command, train
+from experiments.training_command import Training, best_settings, train
+from experiments.training_flags import run_command
 
 logger = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ from cmrjax.training.compilation_cache import (
 from cmrjax.training.console import configure_logging
 from experiments.configs.base import Config
 from experiments.gan_setup import make_trainer
-from experiments.training_command import command_of
+from experiments.training_flags import command_of
 from tools import estimate
 from tools.benchmark_flags import define_flags, parse, settings_from_flags
 from tools.benchmark_maps import name_of, open_maps

@@ -46,7 +46,7 @@ from experiments.evaluate_gan import read_class_means
 from experiments.gan_data import make_iterator, open_gan_data
 from experiments.gan_setup import make_trainer, num_steps
 from experiments.run_folder import open_run
-from experiments.training_command import parse_flags
+from experiments.training_flags import parse_flags
 from tools import fuzz_seeds as seeds
 from tools.fuzz_seeds import Files
 from tools.fuzz_worker import Reader, Use

@@ -1,7 +1,6 @@
 """What the training commands share; the commands themselves are run in their tests."""
 
 import json
-import sys
 import types
 
 import jax
@@ -18,7 +17,6 @@ from experiments.training_command import (
     describe_devices,
     evaluate_in_first,
     place_and_step,
-    run_command,
     start,
 )
 
@@ -113,13 +111,6 @@ def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
     assert (last["compile_seconds"], last["step_flops"]) == (1.5, 10.0)
     assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
     assert last["peak_host_bytes"] > 1e7
-
-
-@pytest.mark.parametrize("option", ["--config=", "-config="])
-def test_a_configuration_that_is_not_there_is_named(monkeypatch, tmp_path, option):
-    monkeypatch.setattr(sys, "argv", ["command", f"{option}{tmp_path / 'none.py'}"])
-    with pytest.raises(SystemExit, match=r"train_x: --config: no file .*none\.py"):
-        run_command("train_x", lambda config, workdir: None)  # type: ignore[arg-type]
 
 
 def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():

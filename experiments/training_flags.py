@@ -1,0 +1,137 @@
+"""The command line of the training commands: flags, errors in one line, the ending."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from cmrjax.files import shorten
+from cmrjax.training.console import configure_logging
+from cmrjax.training.loop import LoopResult, NonFiniteLossError
+from cmrjax.training.processes import fail, find_launch, join, leave
+
+logger = logging.getLogger(__name__)
+
+
+def command_of(config: Any) -> str:
+    """Returns the command that a configuration is for."""
+    return "train_segmentation" if "augmentation" in config else "train_gan"
+
+
+def run_command(name: str, run: Callable[..., LoopResult]) -> None:
+    """Runs a training command: --config=FILE --workdir=DIR, then does not return.
+
+    Args:
+      name: of the command, for messages.
+      run: (config, workdir, profile=steps) -> how the run ended.
+    """
+    _check_config_argument(name, sys.argv)
+    config_flags.DEFINE_config_file("config", help_string="configuration file")
+    flags.DEFINE_string("workdir", None, "folder of the run")
+    flags.DEFINE_integer(
+        "profile", 0, "steps to trace into WORKDIR/profile, after the first five"
+    )
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(lambda argv: _main(name, run, argv), flags_parser=_parser(name))
+
+
+def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parses a command line with --config.NAME=VALUE.
+
+    Args:
+      values: the flags that are defined.
+      argv: with the program's name.
+
+    Returns:
+      What is no flag.
+
+    Raises:
+      flags.Error: an unknown flag, or a value of another type.
+      ValueError: whatever else ml_collections raises, as for a part of a NAME that is
+        not there; one line.
+    """
+    try:
+        return values(argv)
+    except flags.Error:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"--config: {shorten(error, 300)}; experiments/configs/base.py and"
+            " segmentation.py have all settings"
+        ) from error
+
+
+def _parser(name: str) -> Callable[[Sequence[str]], list[str]]:
+    """Returns what parses the command line, or ends the command with one line."""
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            return parse_flags(flags.FLAGS, argv)
+        except flags.Error as error:
+            sys.exit(f"{name}: {shorten(error, 600)}")
+        except ValueError as error:
+            sys.exit(f"{name}: {error}")
+
+    return parse
+
+
+def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"not understood: {' '.join(argv[1:])}")
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    fitting = command_of(config)
+    if fitting != name:
+        sys.exit(
+            f"{name}: --config is a configuration of {fitting}; run python -m "
+            f"experiments.{fitting}, or name another one"
+        )
+    _join_others(name)
+    try:
+        result = run(config, workdir, profile=flags.FLAGS.profile)
+    except (ValueError, OSError, NonFiniteLossError) as error:
+        fail(f"{name}: {error}")
+    except KeyboardInterrupt:
+        logger.info("interrupted; what was saved before is there")
+        if jax.process_count() > 1:
+            fail(f"{name}: interrupted")
+        sys.exit(130)
+    except BaseException as error:
+        if jax.process_count() > 1:
+            traceback.print_exc()
+            fail(f"{name}: {type(error).__name__}: {error}")
+        raise
+    leave()
+    if result.stopped_by:
+        logger.info(
+            "%s: saved at step %d; the same command continues",
+            result.stopped_by,
+            result.step,
+        )
+    else:
+        ending = f" ({result.over})" if result.over else ""
+        logger.info("done: %d steps%s, model in %s", result.step, ending, workdir)
+
+
+def _join_others(name: str) -> None:
+    """Starts the log, and connects with the other processes where there are some."""
+    try:
+        launch = find_launch(os.environ)
+        configure_logging(quiet=launch is not None and launch.index > 0)
+        if launch is not None:
+            join(launch)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"{name}: {error}")
+
+
+def _check_config_argument(name: str, argv: Sequence[str]) -> None:
+    """Names a configuration file that is not there, which ml_collections does not."""
+    for value in argv:
+        option, _, path = value.partition("=")
+        if option.lstrip("-") == "config" and path and not os.path.isfile(path):
+            sys.exit(f"{name}: --config: no file {path}; see experiments/configs")
