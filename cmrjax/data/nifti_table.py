@@ -140,7 +140,7 @@ def _file(text: str, column: str, where: str, root: Path) -> Path:
         if path.is_file():
             return path
     raise ValueError(
-        f"{where}: {column} {shorten(repr(text))}: no such file; correct it (relative"
+        f"{where}: {column} {shorten(text)}: no such file; correct it (relative"
         f" to {root})"
     )
 
