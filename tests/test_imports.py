@@ -54,7 +54,11 @@ NEVER_AT_MODULE_LEVEL = ("torch", "tensorflow", "matplotlib", "experiments", "to
 # The only files that may import these packages, and where in the file.
 ONLY_IN = {
     "orbax": {"cmrjax/training/checkpoint.py"},
-    "torch": {"tools/weight_files.py", "tools/torch_reference.py"},
+    "torch": {
+        "tools/weight_files.py",
+        "tools/torch_reference.py",
+        "tools/fuzz_seeds.py",
+    },
     "tensorflow": set(),
     "clu.metric_writers": {"cmrjax/training/writers.py"},
     "clu.periodic_actions": {"cmrjax/training/writers.py"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmrjax.data.intensity import IntensityTransform, transform_from_dict
 from cmrjax.data.manifest import ARRAYS, fingerprint, read_manifest
-from cmrjax.files import read_npy, sha256_file
+from cmrjax.files import read_npy, sha256_file, shorten
 from cmrjax.labels import LabelSchema
 
 _CHUNK = 64  # slices held in memory while checking
@@ -175,7 +175,7 @@ class PreparedDataset:
                 continue
             for offset, label_map in enumerate(chunk):
                 info = self.slices[start + offset]
-                file = self.volumes[info.volume].get("label_file", "unknown")
+                file = shorten(self.volumes[info.volume].get("label_file", "unknown"))
                 where = (
                     f"{self.path / 'labels.npy'}[{info.index}] (subject"
                     f" {info.subject}, {info.phase}, slice {info.slice}, from {file})"
