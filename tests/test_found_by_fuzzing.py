@@ -358,13 +358,14 @@ def test_table_of_pairs(tmp_path, row):
     _refused(lambda: find_pairs(path, mapping, tmp_path / "map.json"), "pairs.csv")
 
 
-def test_a_label_map_with_a_name_that_is_too_long_is_a_problem(tmp_path):
-    (tmp_path / "p.nii").write_bytes(b"")
+def test_a_label_map_with_a_name_that_is_too_long_is_not_there(tmp_path):
+    (tmp_path / f"{'p' * 120}.nii").write_bytes(b"")
     patterns = {"image_pattern": "{subject}.nii", "frames": {"ED": 0}}
-    patterns["label_pattern"] = "{subject}" + "y" * 190 + "{subject}" * 100
-    (tmp_path / "map.json").write_text(json.dumps({**_MAPPING, **patterns}))
-    # 200 characters at most are read as a pattern
-    _refused(lambda: read_mapping(tmp_path / "map.json"), "map.json")
+    patterns["label_pattern"] = "{subject}{subject}{subject}.nii"
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({**_MAPPING, **patterns}))
+    line = _refused(lambda: find_pairs(tmp_path, read_mapping(path), path), "ppp.nii")
+    assert "has no label map" in line
 
 
 @pytest.mark.parametrize("content", ["[]", '{"config": []}', '{"inputs": {}}', "{}"])
