@@ -13,6 +13,7 @@ import numpy as np
 
 HEART_CLASSES = ("LV", "MYO", "RV")
 _LARGEST_FLOAT = 2.0**31  # of labels that are stored as floats
+_LONGEST_NAME = 100
 _MAX_CLASSES = 256  # label maps are stored as uint8
 
 
@@ -178,9 +179,13 @@ class LabelSchema:
         """
         name, class_names = description["name"], description["class_names"]
         if not isinstance(class_names, list | tuple) or not all(
-            isinstance(text, str) for text in (name, *class_names)
+            isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST_NAME
+            for text in (name, *class_names)
         ):
-            raise ValueError(f"schema {name!r}: class_names must be a list of names")
+            raise ValueError(
+                f"schema {name!r}: class_names must be a list of printable names of up"
+                f" to {_LONGEST_NAME} characters"
+            )
         return cls(name, tuple(class_names))
 
 

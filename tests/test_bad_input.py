@@ -163,6 +163,8 @@ _TABLES: dict[str, bytes] = {
     "white space of other kinds": "\x0b\u2028\n".encode(),
     "a name longer than names of files": _table_row("x" * 300 + ",,p1,ED,A,1"),
     "a code in two lines": _table_row('x.nii.gz,,"p\n1",ED,A,1'),
+    "a column twice that cannot be printed": b"\x1e,\x1e,image,label,subject,phase,"
+    b"vendor,centre\n",
     "a phase of 9 kB": _table_row("x.nii.gz,,p1," + "y" * 9000 + ",A,1"),
 }
 _MNMS_ROWS = {

@@ -87,6 +87,7 @@ _DESCRIPTION_CHANGES = {
     "transform as list": (("transform",), ["percentile"]),
     "percentile infinite": (("transform", "low"), 10**400),
     "schema without names": (("schema", "class_names"), "abcd"),
+    "class in two lines": (("schema", "class_names", 1), "a\nb"),
     "schema of lists": (("schema", "class_names"), [[], [], [], []]),
     "width NaN": (("architecture", "base_features"), float("nan")),
     "width of 9 digits": (("architecture", "base_features"), 10**9),
@@ -168,6 +169,8 @@ _MANIFEST_CHANGES = {
     "hash as number": (("arrays", "labels", "sha256"), 3),
     "volumes of text": (("volumes",), ["a"]),
     "a subject as list": (("slices", 0, "subject"), []),
+    "a subject in two lines": (("slices", 0, "subject"), "a\nb"),
+    "a class in two lines": (("schema", "class_names", 1), "a\nb"),
     "a volume too far": (("slices", 0, "volume"), 99),
     "a box outside": (("slices", 0, "valid_box"), [0, 99, 0, 8]),
     "a box of texts": (("slices", 0, "valid_box"), ["a", 1, 2, 3]),
@@ -355,13 +358,14 @@ def test_table_of_pairs(tmp_path, row):
     _refused(lambda: find_pairs(path, mapping, tmp_path / "map.json"), "pairs.csv")
 
 
-def test_a_label_map_with_a_name_that_is_too_long_is_a_problem(tmp_path):
-    (tmp_path / "p.nii").write_bytes(b"")
+def test_a_label_map_with_a_name_that_is_too_long_is_not_there(tmp_path):
+    (tmp_path / f"{'p' * 120}.nii").write_bytes(b"")
     patterns = {"image_pattern": "{subject}.nii", "frames": {"ED": 0}}
-    patterns["label_pattern"] = "{subject}" + "y" * 190 + "{subject}" * 100
-    (tmp_path / "map.json").write_text(json.dumps({**_MAPPING, **patterns}))
-    # 200 characters at most are read as a pattern
-    _refused(lambda: read_mapping(tmp_path / "map.json"), "map.json")
+    patterns["label_pattern"] = "{subject}{subject}{subject}.nii"
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({**_MAPPING, **patterns}))
+    line = _refused(lambda: find_pairs(tmp_path, read_mapping(path), path), "ppp.nii")
+    assert "has no label map" in line
 
 
 @pytest.mark.parametrize("content", ["[]", '{"config": []}', '{"inputs": {}}', "{}"])

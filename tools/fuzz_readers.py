@@ -42,7 +42,8 @@ class Report:
       accepted: of them, that it read.
       refused: of them, that it refused in one line.
       crashes: crashes of different causes.
-      seconds: that it took, start of its processes included.
+      seconds: that it took, making its files included.
+      processor_seconds: that its processes had a processor.
     """
 
     reader: str
@@ -51,6 +52,7 @@ class Report:
     refused: int = 0
     crashes: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Fuzzing:
 
     def _count(self, before: Report, figures: dict[str, Any], seconds: float) -> None:
         report = self.reports[before.reader]
-        for name in ("examples", "accepted", "refused"):
+        for name in ("examples", "accepted", "refused", "processor_seconds"):
             setattr(report, name, getattr(before, name) + figures[name])
         report.seconds = before.seconds + seconds
 
@@ -265,8 +267,8 @@ class Fuzzing:
 def table(reports: Sequence[Report]) -> str:
     """Returns the reports as a Markdown table, with their sum."""
     lines = [
-        "| reader | examples | accepted | refused | crashes | seconds |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| reader | examples | accepted | refused | crashes | s | s of processor |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     total = Report("all")
     for report in reports:
@@ -276,7 +278,7 @@ def table(reports: Sequence[Report]) -> str:
     for r in [*reports, total]:
         lines.append(
             f"| {r.reader} | {r.examples} | {r.accepted} | {r.refused} | {r.crashes} |"
-            f" {r.seconds:.0f} |"
+            f" {r.seconds:.0f} | {r.processor_seconds:.0f} |"
         )
     return "\n".join(lines)
 

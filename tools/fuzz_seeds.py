@@ -37,6 +37,11 @@ _ZOOMS = (1.33, 1.33, 10.0)
 _ORGANS = {"hrt_myoLV": 7, "bldplLV": 3, "bldplRV": 12, "body": 40, "r_lung": 5}
 
 
+def each(name: str, contents: list[bytes]) -> list[Files]:
+    """Returns a set of one file for each of some contents."""
+    return [{name: content} for content in contents]
+
+
 def nifti(
     values: np.ndarray, *, kind: type = nib.Nifti1Image, order: str = "<", **header: Any
 ) -> bytes:

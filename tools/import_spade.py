@@ -8,6 +8,7 @@ class ids alone, without an instance channel (--no_instance).
 """
 
 import argparse
+import functools
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -165,13 +166,8 @@ def _check(
     variables: Mapping[str, Any], architecture: GeneratorArchitecture, side: int
 ) -> None:
     """Compares every array with what the network needs."""
-    generator = SpadeGenerator(architecture)
-    wanted = jax.eval_shape(
-        lambda key: init_variables(generator, key, image_size=side), jax.random.key(0)
-    )
-    shapes: dict[str, Any] = flatten_dict(wanted, sep="/")  # type: ignore[assignment]
+    expected = _expected_shapes(architecture, side)
     arrays: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
-    expected = {k: v.shape for k, v in shapes.items()}
     found = {k: v.shape for k, v in arrays.items()}
     missing, more = sorted(expected.keys() - found), sorted(found.keys() - expected)
     if missing or more:
@@ -185,6 +181,19 @@ def _check(
             raise ValueError(f"{name} has shape {found[name]}, expected {shape}")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} holds NaN or infinite values")
+
+
+@functools.lru_cache(maxsize=8)
+def _expected_shapes(
+    architecture: GeneratorArchitecture, side: int
+) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a generator; tracing it takes a while."""
+    generator = SpadeGenerator(architecture)
+    wanted = jax.eval_shape(
+        lambda key: init_variables(generator, key, image_size=side), jax.random.key(0)
+    )
+    shapes: dict[str, Any] = flatten_dict(wanted, sep="/")  # type: ignore[assignment]
+    return {name: leaf.shape for name, leaf in shapes.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,6 +37,7 @@ _KINDS = {
 }
 _LARGEST_SPACING = 1000.0  # mm
 _LARGEST_INDEX = 1 << 31
+_LONGEST_TEXT = 200
 _TEXTS = ("subject", "phase", "vendor", "centre", "split")
 _COMMAND = (
     "python -m experiments.prepare_data --dataset=mnms --source=DOWNLOAD --out={out}"
@@ -157,7 +158,7 @@ def _unfit(manifest: dict[str, Any]) -> list[str]:
 def _unfit_in_slice(
     entry: dict[str, Any], size: list[int], num_volumes: int
 ) -> list[str]:
-    found = [name for name in _TEXTS if not isinstance(entry[name], str)]
+    found = [name for name in _TEXTS if not _is_short_text(entry[name])]
     if not _is_index(entry["slice"]):
         found.append("slice")
     if not _is_index(entry["volume"]) or entry["volume"] >= num_volumes:
@@ -169,6 +170,11 @@ def _unfit_in_slice(
     if not (r0 <= r1 <= size[0] and c0 <= c1 <= size[1]):
         found.append("valid_box")
     return found
+
+
+def _is_short_text(value: Any) -> bool:
+    is_text = isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    return is_text and value.isprintable()
 
 
 def _is_index(value: Any) -> bool:

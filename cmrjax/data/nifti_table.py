@@ -58,7 +58,9 @@ def find_subjects(
             f" {', '.join(COLUMNS)} and, for files of several frames, frame"
         )
     if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise ValueError(f"{table}: has two columns {', '.join(repeated)}; keep one")
+        raise ValueError(
+            f"{table}: has two columns {shorten(', '.join(repeated))}; keep one"
+        )
     unknown = [name for name in header if name not in (*COLUMNS, *_OPTIONAL) and name]
     notices = [f"{table}: {shorten(', '.join(unknown))} is not read"] if unknown else []
     rows: dict[str, list[tuple[int, _Row]]] = {}
@@ -140,7 +142,7 @@ def _file(text: str, column: str, where: str, root: Path) -> Path:
         if path.is_file():
             return path
     raise ValueError(
-        f"{where}: {column} {shorten(repr(text))}: no such file; correct it (relative"
+        f"{where}: {column} {shorten(text)}: no such file; correct it (relative"
         f" to {root})"
     )
 

@@ -14,7 +14,7 @@ from cmrjax.data.intensity import IntensityTransform, transform_from_dict
 from cmrjax.data.manifest import ARRAYS, MANIFEST_FILE, fingerprint, read_manifest
 from cmrjax.data.record_array import RecordArray
 from cmrjax.data.tfds_reader import is_tfds, read_tfds, refuse_data_dir, sha256_as_npy
-from cmrjax.files import read_npy, sha256_file
+from cmrjax.files import read_npy, sha256_file, shorten
 from cmrjax.labels import LabelSchema
 
 _CHUNK = 64  # slices held in memory while checking
@@ -195,7 +195,7 @@ class PreparedDataset:
                 continue
             for offset, label_map in enumerate(chunk):
                 info = self.slices[start + offset]
-                file = self.volumes[info.volume].get("label_file", "unknown")
+                file = shorten(self.volumes[info.volume].get("label_file", "unknown"))
                 where = (
                     f"{self.path}: labels[{info.index}] (subject"
                     f" {info.subject}, {info.phase}, slice {info.slice}, from {file})"

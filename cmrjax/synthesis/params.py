@@ -223,6 +223,7 @@ def _draw(
     return init_variables(SpadeGenerator(architecture), key, image_size=image_size)
 
 
+@functools.lru_cache(maxsize=8)  # tracing takes a while
 def _abstract_variables(architecture: GeneratorArchitecture, image_size: int) -> Any:
     return jax.eval_shape(
         lambda key: _draw(key, architecture, image_size), jax.random.key(0)
