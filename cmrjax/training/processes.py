@@ -9,6 +9,7 @@ for it. With one process nothing is started, and nothing here costs anything.
 The only module that uses `jax.distributed`.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -201,10 +202,9 @@ def fail(message: str) -> NoReturn:
         sys.exit(message)
     _left.set()
     name = f"process {jax.process_index()} of {jax.process_count()}"
-    try:
+    # Refused where another one failed before, or process 0 is gone.
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
         _client().key_value_set(_FAILURE, f"{message} (in {name})")
-    except jax.errors.JaxRuntimeError:
-        pass  # another one failed before, or process 0 is gone
     _end(message)
 
 
@@ -227,14 +227,11 @@ def _end(message: str) -> NoReturn:
     try:
         if index:
             _client().key_value_set(f"{_HEARD}/{index}", "", allow_overwrite=True)
-        else:
-            deadline = time.monotonic() + _LAST_WORD
-            while time.monotonic() < deadline and _heard() < count - 1:
-                time.sleep(_POLL / 5)
-    except jax.errors.JaxRuntimeError:
-        pass
+        deadline = time.monotonic() + _LAST_WORD
+        while index == 0 and time.monotonic() < deadline and _heard() < count - 1:
+            time.sleep(_POLL / 5)
     finally:
-        os._exit(1)
+        os._exit(1)  # also where the store is out of reach
 
 
 def _heard() -> int:

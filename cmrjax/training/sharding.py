@@ -8,6 +8,7 @@ import itertools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -86,9 +87,7 @@ class DataParallel:
         return jax.tree.map(self._copy_to_all, tree)
 
     def _copy_to_all(self, leaf: Any) -> jax.Array:
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
-            leaf.dtype, jax.dtypes.prng_key
-        ):
+        if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
             bits = self._copy_to_all(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
         array = np.asarray(leaf)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -169,7 +170,7 @@ def check_tables(batch: dict[str, np.ndarray]) -> None:
     """Asserts that no map falls back to the dense path."""
     for height, rows in TABLES:
         stride = tiny_gan.SIDE // height
-        labels = batch["label_map"][:, ::stride, ::stride]
+        labels = jnp.asarray(batch["label_map"][:, ::stride, ::stride])
         table = build_table(labels, num_classes=tiny_gan.NUM_CLASSES, rows=rows)
         assert table.fits
 
