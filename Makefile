@@ -21,7 +21,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow lint format clean distclean
+.PHONY: help env demo test test-slow test-wheel lint format docs wheel clean distclean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -57,6 +57,9 @@ test: $(STAMP) ## run the tests (under 10 minutes on 2 cores)
 test-slow: $(STAMP) ## run the tests that take long
 	@$(RUN) -m pytest -m slow
 
+test-wheel: $(STAMP) ## build the wheel and test it outside of this folder
+	@$(RUN) -m pytest tests/test_wheel.py
+
 lint: $(STAMP) ## check style, format and types
 	@echo "make: ruff check, ruff format --check, pyright"
 	@$(RUN) -m ruff check .
@@ -66,6 +69,12 @@ lint: $(STAMP) ## check style, format and types
 format: $(STAMP) ## format the code and fix what can be fixed
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
+
+docs: $(STAMP) ## write the API pages: build/docs/index.html
+	@$(RUN) -m tools.api_pages --out=build/docs
+
+wheel: $(STAMP) ## build wheel and sdist into dist
+	@$(RUN) -m build --no-isolation --outdir=dist
 
 clean: ## remove caches and builds
 	rm -rf .cache .pytest_cache .ruff_cache .hypothesis build dist ./*.egg-info

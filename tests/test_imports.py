@@ -144,6 +144,18 @@ def test_import_cmrjax_is_light():
     assert _loaded_by("import cmrjax", HEAVY) == []
 
 
+def test_reading_a_volume_needs_no_network_package():
+    loaded = _loaded_by("import cmrjax; cmrjax.read_volume, cmrjax.CAVITY", HEAVY)
+    assert "nibabel" in loaded
+    assert not {"jax", "tensorflow", "torch", "grain", "clu"} & set(loaded)
+
+
+def test_synthesis_needs_no_training_package():
+    program = "import cmrjax; cmrjax.synthesize, cmrjax.load_params, cmrjax.init_params"
+    absent = ("tensorflow", "torch", "grain", "clu", "matplotlib", "ml_collections")
+    assert _loaded_by(program, absent) == []
+
+
 def test_the_check_of_loaded_modules_can_fail():
     assert _loaded_by("import cmrjax, json, jax", ("json", "jax", "grain")) == [
         "json",

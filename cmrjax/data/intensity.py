@@ -134,8 +134,8 @@ class ClipTransform:
 class ZScoreTransform:
     """Maps the volume's mean to 0 and its standard deviation to 1, without clipping.
 
-    For the segmentation network (SPEC 3), not for the GAN, whose images end at -1 and
-    1. Padding, which is -1 for every transform, is then about as dark as air.
+    For the segmentation network (SPEC 3), not for the GAN, whose images lie between -1
+    and 1. Padding, which is -1 for every transform, is then about as dark as air.
     """
 
     @property

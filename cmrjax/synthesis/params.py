@@ -2,7 +2,7 @@
 
 A `ModelParams` knows its labels, its network and its intensities, so that nothing can
 be combined that does not belong together. On disk it is a model folder: model.json and
-checkpoints/<step>/, as training writes them.
+`checkpoints/STEP/`, as training writes them.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""A trained model's folder: model.json and checkpoints/<step>/, as training writes."""
+"""A trained model's folder: model.json and checkpoints/STEP/, as training writes."""
 
 import hashlib
 import json
