@@ -78,7 +78,8 @@ class NetworkDescription(Generic[Architecture]):
         """
         sizes = content["architecture"]
         for field in dataclasses.fields(cls.ARCHITECTURE):
-            _check_value(field.name, sizes[field.name], field.type)
+            if field.name in sizes:  # an older model lacks the newer ones
+                _check_value(field.name, sizes[field.name], field.type)
         _check_value("image_size", content["image_size"], int)
         _check_value("spacing", content["spacing"], float)
         architecture = cls.ARCHITECTURE(**sizes)

@@ -207,7 +207,7 @@ def test_channels_double_up_to_the_largest():
         ({"num_classes": 256}, "num_classes is 256"),
         ({"base_features": 0}, "base_features is 0, max_features 512; expected 1 <="),
         ({"max_features": 31}, "max_features 31"),
-        ({"levels": 0}, "levels is 0, dropout 0.5; expected levels of at least 1"),
+        ({"levels": 0}, "levels is 0, dropout 0.5; expected 1 to 12 levels"),
         ({"dropout": 1.0}, "dropout 1.0; expected"),
     ],
 )
