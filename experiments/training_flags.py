@@ -32,13 +32,27 @@ def run_command(name: str, run: Callable[..., LoopResult]) -> None:
       run: (config, workdir, profile=steps) -> how the run ended.
     """
     _check_config_argument(name, sys.argv)
-    config_flags.DEFINE_config_file("config", help_string="configuration file")
-    flags.DEFINE_string("workdir", None, "folder of the run")
-    flags.DEFINE_integer(
-        "profile", 0, "steps to trace into WORKDIR/profile, after the first five"
-    )
+    define_flags(flags.FLAGS)
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(lambda argv: _main(name, run, argv), flags_parser=_parser(name))
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines --config, --workdir and --profile.
+
+    Args:
+      values: where.
+    """
+    config_flags.DEFINE_config_file(
+        "config", help_string="configuration file", flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=values)
+    flags.DEFINE_integer(
+        "profile",
+        0,
+        "steps to trace into WORKDIR/profile, after the first five",
+        flag_values=values,
+    )
 
 
 def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:

@@ -56,8 +56,10 @@ def python_commands(text: str) -> list[list[str]]:
     found = []
     for words in shell_commands("\n".join(lines)):
         start = words.index("-m") + 1
+        if "..." in words:  # a command of which not all is said
+            continue
         if words[start].startswith(("experiments.", "tools.")):
-            found.append(words[start:])
+            found.append([word for word in words[start:] if word != "&"])
     return found
 
 

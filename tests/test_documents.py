@@ -10,12 +10,13 @@ import functools
 import importlib
 import re
 import sys
+from typing import Any
 
 import pytest
 from absl import flags
-from ml_collections import config_flags
 
 import cmrjax
+from experiments import training_flags
 from tests.documents import (
     DOCUMENTS,
     ROOT,
@@ -37,8 +38,12 @@ TRAINING = ("experiments.train_gan", "experiments.train_segmentation")
 PLACEHOLDER = re.compile(r"(--config\.([\w.]+))=[A-Z]+")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w.-]*")
 # Options of other programs, and the pattern of a setting.
-FOREIGN = {"--config.section.name", "--config.SECTION.NAME"}
-OTHER_PROGRAMS = ("nnUNetv2_", "pip ", "tensorboard ")
+FOREIGN = {
+    *("--config.section.name", "--config.SECTION.NAME"),
+    # Of Slurm:
+    *("--array", "--gpus-per-task", "--gres", "--kill-on-bad-exit", "--signal"),
+}
+OTHER_PROGRAMS = ("nnUNetv2_", "pip ", "tensorboard ", "srun ", "#SBATCH ")
 
 
 class ParsedError(Exception):
@@ -78,8 +83,7 @@ def _parse_flags(name, arguments):
     if name == "tools.benchmark":
         benchmark_flags.define_flags(values)
     else:
-        config_flags.DEFINE_config_file("config", flag_values=values)
-        flags.DEFINE_string("workdir", None, "folder", flag_values=values)
+        training_flags.define_flags(values)
     assert values([name, *_without_placeholders(arguments)]) == [name]
     for found in filter(None, map(PLACEHOLDER.fullmatch, arguments)):
         functools.reduce(getattr, found[2].split("."), values.config)
@@ -137,7 +141,7 @@ def test_a_wrong_setting_is_found(parse, setting):
 
 def test_options_in_running_text_belong_to_a_command(parse):
     known = set(FOREIGN)
-    for name in {param.values[0][0] for param in COMMANDS}:
+    for name in {_name(param) for param in COMMANDS}:
         known |= _options_of(parse, name)
     unknown = [
         f"{path.name}: {code}"
@@ -150,6 +154,15 @@ def test_options_in_running_text_belong_to_a_command(parse):
     assert unknown == []
 
 
+def _words(param: Any) -> list[str]:
+    """The words of a command: pytest's parameters know no types."""
+    return param.values[0]
+
+
+def _name(param: Any) -> str:
+    return _words(param)[0]
+
+
 def _options_of(parse, name):
     configs = {
         "experiments.train_gan": "base",
@@ -158,7 +171,7 @@ def _options_of(parse, name):
     }
     if name in configs:
         return parse([name, f"--config=experiments/configs/{configs[name]}.py"])
-    return parse(next(p.values[0] for p in COMMANDS if p.values[0][0] == name))
+    return parse(next(_words(p) for p in COMMANDS if _name(p) == name))
 
 
 def test_make_targets_in_the_documents_exist():

@@ -87,7 +87,9 @@ class DataParallel:
         return jax.tree.map(self._copy_to_all, tree)
 
     def _copy_to_all(self, leaf: Any) -> jax.Array:
-        if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        ):
             bits = self._copy_to_all(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
         array = np.asarray(leaf)

@@ -123,7 +123,7 @@ def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():
         seen.append((state, step))
         return {"loss": np.float32(0.5)}, {"panel": "picture"}
 
-    scalars, pictures = evaluate_in_first(lambda: own)(state, 4)
+    scalars, pictures = evaluate_in_first(lambda: own)(state, 4)  # type: ignore[arg-type]
     assert (scalars, pictures) == ({"loss": 0.5}, {"panel": "picture"})
     assert type(scalars["loss"]) is float
     ((copy, step),) = seen
