@@ -128,7 +128,7 @@ def _wait_for_steps(workdir: pathlib.Path, processes: Sequence[Any], step: int) 
     """Returns when a later step than this one is in the metrics."""
     file, deadline = workdir / "metrics.jsonl", time.monotonic() + LONGEST
     while max((row["step"] for row in _rows(file)), default=0) <= step:
-        assert all(process.poll() is None for process in processes)
+        assert all(process.poll() is None for process in processes), ended(processes)
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
