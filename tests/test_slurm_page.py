@@ -1,5 +1,6 @@
 """The batch scripts of docs/slurm.md, run with stand-ins for srun and scontrol."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -25,20 +26,28 @@ echo "$@" > requeued
 
 @pytest.fixture(params=range(2), ids=["one node", "several nodes"])
 def start(request, tmp_path):
-    """Starts a script in tmp_path."""
+    """Starts a script in tmp_path; what it started ends with the test."""
+    processes = []
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
 
     def run(**environ: str) -> subprocess.Popen:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["bash", "-c", SCRIPTS[request.param]],
             cwd=tmp_path,
             env={**os.environ, "PATH": path, "SLURM_JOB_ID": "77", **environ},
+            start_new_session=True,
         )
+        processes.append(process)
+        return process
 
-    return run
+    yield run
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_for(path: pathlib.Path) -> None:

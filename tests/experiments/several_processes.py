@@ -60,6 +60,15 @@ def started(
             process.communicate()
 
 
+def ended_early(processes: Sequence[subprocess.Popen]) -> list[tuple[int, str]]:
+    """Of processes of which one ended too soon: ends the others, returns as `ended`."""
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)  # it may have something to say of the one
+        process.kill()
+    return ended(processes)
+
+
 def ended(processes: Sequence[subprocess.Popen]) -> list[tuple[int, str]]:
     """Waits for processes; returns exit status and standard error of each."""
     texts = [process.communicate(timeout=LONGEST)[1] for process in processes]

@@ -18,7 +18,7 @@ from experiments.gan_data import open_gan_data
 from experiments.gan_setup import make_trainer
 from experiments.segmentation_data import open_segmentation_data
 from tests.experiments import tiny_run, tiny_segmentation
-from tests.experiments.several_processes import LONGEST, ended, started
+from tests.experiments.several_processes import LONGEST, ended, ended_early, started
 from tests.models.numpy_layers import relative_error
 
 BATCH = 8
@@ -128,7 +128,9 @@ def _wait_for_steps(workdir: pathlib.Path, processes: Sequence[Any], step: int) 
     """Returns when a later step than this one is in the metrics."""
     file, deadline = workdir / "metrics.jsonl", time.monotonic() + LONGEST
     while max((row["step"] for row in _rows(file)), default=0) <= step:
-        assert all(process.poll() is None for process in processes)
+        assert all(process.poll() is None for process in processes), ended_early(
+            processes
+        )
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
