@@ -10,6 +10,8 @@ from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.data.schema_file import find_schema
 from cmrjax.data.source import PreparedDataset, SliceSource
+from cmrjax.labels import LabelSchema
+from experiments.config_errors import config_errors
 from experiments.configs.base import Config
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,8 @@ def open_gan_data(config: Config) -> GanData:
         makes what is missing.
     """
     settings = config.data
-    schema = find_schema(settings.schema)
+    with config_errors():
+        schema = find_schema(settings.schema)
     if not Path(settings.path).exists() and schema.name != "cavity":
         raise ValueError(
             f"config.data.path: no folder {settings.path}\n{NO_MULTI_TISSUE}"
@@ -82,17 +85,8 @@ def open_gan_data(config: Config) -> GanData:
             "images end at -1 and 1. Prepare them again with --transform=percentile"
         )
     dataset.validate_labels()
-    chosen = dataset.select(groups=settings.train_groups, splits=("train",))
-    train = SliceSource(dataset, chosen, schema=schema, image_size=settings.image_size)
-    validation = None
-    if settings.validation_groups:
-        chosen = dataset.select(
-            groups=settings.validation_groups, splits=settings.validation_splits
-        )
-        chosen = evenly_spaced(chosen, config.evaluation.max_slices)
-        validation = SliceSource(
-            dataset, chosen, schema=schema, image_size=settings.image_size
-        )
+    with config_errors():
+        train, validation = _choose_slices(config, dataset, schema)
     logger.info(
         "data: %s, %d slices to train on, %s to validate on, all labels checked",
         settings.path,
@@ -100,6 +94,24 @@ def open_gan_data(config: Config) -> GanData:
         "none" if validation is None else len(validation),
     )
     return GanData(dataset, train, validation)
+
+
+def _choose_slices(
+    config: Config, dataset: PreparedDataset, schema: LabelSchema
+) -> tuple[SliceSource, SliceSource | None]:
+    """Slices to train and, where there are such groups, to validate on."""
+    settings = config.data
+    chosen = dataset.select(groups=settings.train_groups, splits=("train",))
+    train = SliceSource(dataset, chosen, schema=schema, image_size=settings.image_size)
+    if not settings.validation_groups:
+        return train, None
+    chosen = dataset.select(
+        groups=settings.validation_groups, splits=settings.validation_splits
+    )
+    chosen = evenly_spaced(chosen, config.evaluation.max_slices)
+    return train, SliceSource(
+        dataset, chosen, schema=schema, image_size=settings.image_size
+    )
 
 
 def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:
@@ -110,6 +122,7 @@ def input_fingerprints(data: GanData, vgg: Any) -> dict[str, str]:
     }
 
 
+@config_errors()
 def make_iterator(config: Config, source: Any, rows: slice | None = None) -> Any:
     """Makes the training's iterator over batches, as the configuration says.
 

@@ -26,6 +26,7 @@ from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.optimizer import adam, epoch_schedule
 from cmrjax.training.sharding import data_parallel
+from experiments.config_errors import config_errors
 from experiments.configs.base import Config
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ STRIDES = (1, 2, 4)  # resolutions that may have a table
 SETTLING_BATCHES = 16
 
 
+@config_errors()
 def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     """Builds networks, optimisers and placement from a configuration.
 
@@ -47,7 +49,7 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
       The trainer.
     """
     num_classes, num_slices = train.schema.num_classes, len(train)
-    model, optimizer, loss = config.model, config.optimizer, config.loss
+    model, optimizer = config.model, config.optimizer
     batch_size = config.training.batch_size
     placement = data_parallel(batch_size=batch_size)
     architecture = _architecture(config, num_classes)
@@ -79,18 +81,27 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
         ),
         g_optimizer=tx(optimizer.g_learning_rate),
         d_optimizer=tx(optimizer.d_learning_rate),
-        objective=GanObjective(
-            feature_matching_weight=loss.feature_matching_weight,
-            perceptual_weight=loss.perceptual_weight,
-            perceptual_layers=loss.perceptual_layers,
-            reduction=loss.reduction,
-            generator_passes=optimizer.generator_passes,
-        ),
+        objective=_objective(config),
         placement=placement,
         image_size=config.data.image_size,
         batch_size=batch_size,
         average_decay=_average_decay(config),
         accumulation=config.training.accumulation,
+    )
+
+
+def _objective(config: Config) -> GanObjective:
+    loss = config.loss
+    if loss.reduction not in ("mean", "sum"):
+        raise ValueError(
+            f"config.loss.reduction is {loss.reduction!r}; expected 'mean' or 'sum'"
+        )
+    return GanObjective(
+        feature_matching_weight=loss.feature_matching_weight,
+        perceptual_weight=loss.perceptual_weight,
+        perceptual_layers=loss.perceptual_layers,
+        reduction=loss.reduction,
+        generator_passes=config.optimizer.generator_passes,
     )
 
 
@@ -130,7 +141,7 @@ def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray
 def _architecture(config: Config, num_classes: int) -> GeneratorArchitecture:
     """Reads the generator's shapes and checks what goes with them."""
     model = config.model
-    if config.data.image_size % model.seed_stride:
+    if model.seed_stride < 1 or config.data.image_size % model.seed_stride:
         raise ValueError(
             f"config.data.image_size is {config.data.image_size}; expected a multiple "
             f"of config.model.seed_stride, {model.seed_stride}"
@@ -197,6 +208,7 @@ def steps_per_epoch(config: Config, num_slices: int) -> int:
     return max(1, round(num_slices / config.training.batch_size))
 
 
+@config_errors()
 def num_steps(config: Config, num_slices: int) -> int:
     """Returns the length of the run: what is set, or what the epochs come to."""
     epochs = config.optimizer.constant_epochs + config.optimizer.decay_epochs

@@ -212,12 +212,12 @@ def _config_files(folder: Path) -> list[Files]:
         "--config.evaluation.max_slices=2",
         "--config.seed=3",
     ]
-    return [{"arguments.cfg": "\n".join(lines).encode(), **here}]
+    return [{"train.arguments": "\n".join(lines).encode(), **here}]
 
 
 def _override(folder: Path) -> None:
     """What `experiments.train_gan` does with its arguments, up to the compilation."""
-    path = folder / "arguments.cfg"
+    path = folder / "train.arguments"
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     arguments = path.read_bytes().decode("utf-8", "replace").splitlines()
@@ -276,7 +276,7 @@ MODEL_READERS: tuple[Reader, ...] = (
         "config",
         _config_files,
         (_override,),
-        ("arguments.cfg",),
+        ("train.arguments",),
         names=("config", "--"),
         guidance=True,
     ),

@@ -25,6 +25,7 @@ _TEXTS = (
     *("", "x", " ", "0", "1", "2", "-1", "0.5", "1e400", "nan", "inf", "1_0", "0x10"),
     *("\u0661", "\u00b2", "ED", "ES", "LV", "a\nb", "a\rb", "a\u2028b", "\0", '"', "'"),
     *("../x", "/", "..", "x/y", "{subject}", "{phase}", "{x}", "%s", "\ud800", "\x1b["),
+    *("()", "(1,)", "('B3',)", "[]", "None", "True", "64", "33", "dense", "zscore"),
     *("9" * 30, "9" * 5000, "1e9", "y" * 300, "z" * 20_000, "\u00e9" * 90, "(", "[a-"),
 )
 _DEPTH = 100_000
@@ -329,7 +330,7 @@ def damaged_text(content: bytes, separator: str) -> SearchStrategy[bytes]:
 
 def _set_value(lines: list[str], place: int, separator: str, value: str) -> list[str]:
     key = lines[place % len(lines)].partition(separator)[0] if lines else ""
-    return [*lines[:place], f"{key}{separator} {value}", *lines[place + 1 :]]
+    return [*lines[:place], f"{key}{separator}{value}", *lines[place + 1 :]]
 
 
 def _set_key(lines: list[str], place: int, separator: str, key: str) -> list[str]:

@@ -164,7 +164,7 @@ class PreparedDataset:
         for name, values in wanted.items():
             if values is None:
                 continue
-            chosen = {values} if isinstance(values, str) else set(values)
+            chosen = {values} if isinstance(values, str) else set(map(str, values))
             have = [getattr(info, name) for info in self.slices]
             unknown = sorted(chosen - set(have))
             if unknown or not chosen:
@@ -175,7 +175,7 @@ class PreparedDataset:
             mask &= np.isin(have, sorted(chosen))
         if not mask.any():
             pairs = _listing(f"{info.group}/{info.split}" for info in self.slices)
-            given = {k: sorted(v) for k, v in wanted.items() if v is not None}
+            given = {k: sorted(map(str, v)) for k, v in wanted.items() if v is not None}
             raise ValueError(
                 f"{self.path}: no slice matches {given}; group/split pairs that exist"
                 f" are {pairs}"
