@@ -1,8 +1,8 @@
 r"""SPADE GAN on M&Ms vendor A, centre 1, nine tissues, sized for two CPU cores.
 
 As cavity_a1_cpu but for the labels, so that the two can be compared step by step. On
-two cores 2 seconds a step, an hour in all; SSIM 0.336 on B3 evaluation subjects, cavity
-0.204, class-mean image 0.323 (docs/results).
+two cores 2 seconds a step, an hour in all; SSIM 0.327 on B3 evaluation subjects, cavity
+0.177, class-mean image 0.323 (docs/results).
 
     python -m experiments.label_real --model=runs/multi_tissue_cpu --dataset=mnms \
         --source=/data/MnMs --out=data/prepared/mnms_multi
