@@ -28,11 +28,11 @@ from tools import benchmark_flags
 # How ml_collections reads configuration files.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-COMMANDS = [
-    pytest.param(command, id=f"{path.relative_to(ROOT)}-{i}-{command[0]}")
+COMMANDS = {
+    f"{path.relative_to(ROOT)}-{i}-{command[0]}": command
     for path in DOCUMENTS
     for i, command in enumerate(python_commands(path.read_text(encoding="utf-8")))
-]
+}
 TRAINING = ("experiments.train_gan", "experiments.train_segmentation")
 PLACEHOLDER = re.compile(r"(--config\.([\w.]+))=[A-Z]+")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w.-]*")
@@ -100,7 +100,7 @@ def _settings(config, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
 def test_every_command_is_understood(parse, command):
     assert parse(command)
 
@@ -137,7 +137,7 @@ def test_a_wrong_setting_is_found(parse, setting):
 
 def test_options_in_running_text_belong_to_a_command(parse):
     known = set(FOREIGN)
-    for name in {param.values[0][0] for param in COMMANDS}:
+    for name in {command[0] for command in COMMANDS.values()}:
         known |= _options_of(parse, name)
     unknown = [
         f"{path.name}: {code}"
@@ -158,7 +158,7 @@ def _options_of(parse, name):
     }
     if name in configs:
         return parse([name, f"--config=experiments/configs/{configs[name]}.py"])
-    return parse(next(p.values[0] for p in COMMANDS if p.values[0][0] == name))
+    return parse(next(c for c in COMMANDS.values() if c[0] == name))
 
 
 def test_make_targets_in_the_documents_exist():
