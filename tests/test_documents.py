@@ -10,7 +10,6 @@ import functools
 import importlib
 import re
 import sys
-from typing import Any
 
 import pytest
 from absl import flags
@@ -29,11 +28,11 @@ from tools import benchmark_flags
 # How ml_collections reads configuration files.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-COMMANDS = [
-    pytest.param(command, id=f"{path.relative_to(ROOT)}-{i}-{command[0]}")
+COMMANDS = {
+    f"{path.relative_to(ROOT)}-{i}-{command[0]}": command
     for path in DOCUMENTS
     for i, command in enumerate(python_commands(path.read_text(encoding="utf-8")))
-]
+}
 TRAINING = ("experiments.train_gan", "experiments.train_segmentation")
 PLACEHOLDER = re.compile(r"(--config\.([\w.]+))=[A-Z]+")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w.-]*")
@@ -104,7 +103,7 @@ def _settings(config, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
 def test_every_command_is_understood(parse, command):
     assert parse(command)
 
@@ -141,7 +140,7 @@ def test_a_wrong_setting_is_found(parse, setting):
 
 def test_options_in_running_text_belong_to_a_command(parse):
     known = set(FOREIGN)
-    for name in {_name(param) for param in COMMANDS}:
+    for name in {command[0] for command in COMMANDS.values()}:
         known |= _options_of(parse, name)
     unknown = [
         f"{path.name}: {code}"
@@ -154,15 +153,6 @@ def test_options_in_running_text_belong_to_a_command(parse):
     assert unknown == []
 
 
-def _words(param: Any) -> list[str]:
-    """The words of a command: pytest's parameters know no types."""
-    return param.values[0]
-
-
-def _name(param: Any) -> str:
-    return _words(param)[0]
-
-
 def _options_of(parse, name):
     configs = {
         "experiments.train_gan": "base",
@@ -171,7 +161,7 @@ def _options_of(parse, name):
     }
     if name in configs:
         return parse([name, f"--config=experiments/configs/{configs[name]}.py"])
-    return parse(next(_words(p) for p in COMMANDS if _name(p) == name))
+    return parse(next(c for c in COMMANDS.values() if c[0] == name))
 
 
 def test_make_targets_in_the_documents_exist():

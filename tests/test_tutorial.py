@@ -13,9 +13,9 @@ import sys
 import time
 import urllib.request
 
-import nibabel
 import numpy as np
 import pytest
+from nibabel.nifti1 import Nifti1Image
 
 from tests.documents import ROOT, Block, fenced_blocks, shell_commands
 
@@ -147,7 +147,7 @@ def test_the_thick_wall_is_thicker_and_its_image_is_on_the_same_grid(done):
     folder, _ = done
     synthetic = folder / "tutorial" / "synthetic"
     image, label, before = (
-        nibabel.Nifti1Image.from_filename(synthetic / f"SIM0002_{name}.nii.gz")
+        Nifti1Image.from_filename(synthetic / f"SIM0002_{name}.nii.gz")
         for name in ("thick", "thick_gt", "sa_frame00_gt")
     )
     assert image.shape == label.shape
@@ -171,10 +171,7 @@ def test_nnunet_folder_is_what_its_integrity_check_asks_for(done):
     assert description["labels"]["background"] == 0
     for image, label in zip(images, labels, strict=True):
         assert image.name == label.name.replace(".nii.gz", "_0000.nii.gz")
-        one, other = (
-            nibabel.Nifti1Image.from_filename(image),
-            nibabel.Nifti1Image.from_filename(label),
-        )
+        one, other = Nifti1Image.from_filename(image), Nifti1Image.from_filename(label)
         assert one.shape == other.shape
         np.testing.assert_array_equal(one.affine, other.affine)
         assert set(np.unique(np.asarray(other.dataobj))) <= set(range(9))
