@@ -201,7 +201,8 @@ class Fuzzing:
         process.kill()
         status = process.wait()
         assert process.stderr
-        errors = process.stderr.read().decode(errors="replace")[-3000:]
+        errors = process.stderr.read().decode(errors="replace")
+        errors = errors if len(errors) < 6000 else f"{errors[:3000]}...{errors[-3000:]}"
         if not hangs and status == 1:  # the harness itself
             raise RuntimeError(f"{reader}: the fuzzing process failed: {errors}")
         kind = "hang" if hangs else "died"
