@@ -210,7 +210,9 @@ class Fuzzing:
         crash = {"kind": kind, "signature": f"{kind}: {what}", "text": errors or what}
         folder = scratch / "case"
         paths = sorted(p for p in folder.rglob("*") if p.is_file())
-        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
+        files: dict[str, bytes | None] = {
+            p.relative_to(folder).as_posix(): p.read_bytes() for p in paths
+        }
         self._keep(reader, crash, files)
 
     def _keep(
