@@ -122,6 +122,10 @@ def _schema_files(_: Path) -> list[Files]:
     )
 
 
+def _read_split(folder: Path) -> None:
+    read_split(folder / "split.csv")
+
+
 def _read_own_schema(folder: Path) -> None:
     schema, ids = read_schema(folder / "schema.json")
     schema.remap(np.full((1, 2, 2), min(ids)), ids, where=str(folder))
@@ -238,7 +242,7 @@ DATA_READERS: tuple[Reader, ...] = (
     Reader(
         "split",
         _split_files,
-        (lambda folder: [read_split(folder / "split.csv")] and None,),
+        (_read_split,),
     ),
     Reader("schema", _schema_files, (_read_own_schema,)),
     Reader(

@@ -48,7 +48,7 @@ def damaged_nifti(content: bytes) -> SearchStrategy[bytes]:
     small = int.from_bytes(content[:4], "little") == 348
     small = small or int.from_bytes(content[:4], "big") == 348
     header = (nib.Nifti1Header if small else nib.Nifti2Header).template_dtype
-    field = st.sampled_from(sorted(header.fields))
+    field = st.sampled_from(sorted(header.names or ()))
     often = st.sampled_from(("dim", "pixdim", "vox_offset", "datatype", "bitpix"))
     often = st.one_of(often, st.sampled_from(("scl_slope", "scl_inter", "srow_x")))
     place = st.integers(0, 7)
@@ -78,10 +78,10 @@ def _set_field(
         field[:] = str(value).encode()
     else:
         with np.errstate(all="ignore"):
-            number = np.float64(value) if field.dtype.kind == "f" else _whole(value)
+            number = np.float64(value)
             if field.dtype.kind in "iu":
-                number %= 1 << 8 * field.dtype.itemsize
-                wide = number.to_bytes(field.dtype.itemsize, "little")
+                whole = _whole(value) % (1 << 8 * field.dtype.itemsize)
+                wide = whole.to_bytes(field.dtype.itemsize, "little")
                 number = np.frombuffer(wide, field.dtype.newbyteorder("<"))[0]
             field[place % len(field)] = number
     fields[name] = field.reshape(fields[name].shape)

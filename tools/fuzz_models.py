@@ -59,6 +59,14 @@ def _describe(kind: Any) -> Use:
     return use
 
 
+def _read_means(folder: Path) -> None:
+    read_class_means(folder)
+
+
+def _read_card(folder: Path) -> None:
+    model_card(folder)
+
+
 def _read_history(folder: Path) -> None:
     rows = read_metrics(folder / "metrics.jsonl")
     metric_series(rows, "g_loss")
@@ -249,12 +257,12 @@ MODEL_READERS: tuple[Reader, ...] = (
     Reader(
         "model_card",
         lambda f: _model_files(f)[:1],
-        (lambda f: [model_card(f)] and None,),
+        (_read_card,),
     ),
     Reader(
         "class_means",
         lambda f: _model_files(f)[:1],
-        (lambda folder: [read_class_means(folder)] and None,),
+        (_read_means,),
         ("class_means.json",),
     ),
     Reader(

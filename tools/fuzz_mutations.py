@@ -5,6 +5,7 @@ is applied to, so that Hypothesis can leave edits out when it looks for the smal
 input that fails.
 """
 
+import copy
 import csv
 import io
 import json
@@ -153,8 +154,8 @@ def damaged_json(content: bytes) -> SearchStrategy[bytes]:
     """Returns JSON files like this one, with another structure or other bytes."""
     tree = json.loads(content)
     nodes = edits_of(
-        edit(_replace_node, st.integers(0, _LARGEST_TREE), odd_json()),
-        edit(_drop_node, st.integers(0, _LARGEST_TREE)),
+        edit(replace_node, st.integers(0, _LARGEST_TREE), odd_json()),
+        edit(drop_node, st.integers(0, _LARGEST_TREE)),
         edit(_rename_node, st.integers(0, _LARGEST_TREE), odd_text()),
         edit(_wrap_node, st.integers(0, _LARGEST_TREE), st.booleans()),
     )
@@ -193,13 +194,15 @@ def _node(tree: Any, index: int) -> tuple[Any, Any]:
     return nodes[index % len(nodes)] if nodes else ([None], 0)
 
 
-def _replace_node(tree: Any, index: int, value: Any) -> Any:
+def replace_node(tree: Any, index: int, value: Any) -> Any:
+    """Puts another value at a place of a JSON tree."""
     node, key = _node(tree, index)
-    node[key] = value
+    node[key] = copy.deepcopy(value)  # further edits may go into it
     return tree
 
 
-def _drop_node(tree: Any, index: int) -> Any:
+def drop_node(tree: Any, index: int) -> Any:
+    """Leaves out a place of a JSON tree."""
     node, key = _node(tree, index)
     del node[key]
     return tree

@@ -201,7 +201,8 @@ class Fuzzing:
         process.kill()
         status = process.wait()
         assert process.stderr
-        errors = process.stderr.read().decode(errors="replace")[-3000:]
+        errors = process.stderr.read().decode(errors="replace")
+        errors = errors if len(errors) < 6000 else f"{errors[:3000]}...{errors[-3000:]}"
         if not hangs and status == 1:  # the harness itself
             raise RuntimeError(f"{reader}: the fuzzing process failed: {errors}")
         kind = "hang" if hangs else "died"
@@ -209,7 +210,9 @@ class Fuzzing:
         crash = {"kind": kind, "signature": f"{kind}: {what}", "text": errors or what}
         folder = scratch / "case"
         paths = sorted(p for p in folder.rglob("*") if p.is_file())
-        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
+        files: dict[str, bytes | None] = {
+            p.relative_to(folder).as_posix(): p.read_bytes() for p in paths
+        }
         self._keep(reader, crash, files)
 
     def _keep(

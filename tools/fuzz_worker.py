@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, strategies
+from hypothesis.errors import HypothesisException
 
 from tools.fuzz_formats import damaged
 from tools.fuzz_guard import Crash, Guard
@@ -148,7 +149,7 @@ class _Session:
             deadline=None,
             database=None,
             phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=tuple(HealthCheck),  # pyright: ignore[reportArgumentType]
             report_multiple_bugs=False,
             print_blob=False,
         )
@@ -160,7 +161,7 @@ class _Session:
 
         try:
             example()
-        except (_TimeOver, _Crashed, hypothesis.errors.HypothesisException):
+        except (_TimeOver, _Crashed, HypothesisException):
             pass
         except BaseExceptionGroup as group:  # crashes of several kinds while shrinking
             if group.split(_Crashed)[1] is not None:

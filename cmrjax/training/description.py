@@ -100,9 +100,8 @@ class NetworkDescription(Generic[Architecture]):
 
 def _check_value(name: str, value: Any, kind: Any) -> None:
     """Refuses a value that is not of a kind, or so large that no network has it."""
-    kinds: tuple[Any, ...] = (int, float) if kind in (float, "float") else (kind,)
-    named: dict[Any, Any] = {"int": int, "bool": bool}
-    kinds = tuple(named.get(k, k) for k in kinds)
+    name_of_kind = kind if isinstance(kind, str) else kind.__name__
+    kinds = {"int": (int,), "bool": (bool,), "float": (int, float)}[name_of_kind]
     if type(value) not in kinds or not abs(value) <= _LARGEST_VALUE:
         raise ValueError(f"{name} is {value!r}")
 

@@ -8,7 +8,7 @@ from experiments.config_errors import config_errors
 from experiments.configs import base
 from experiments.gan_data import open_gan_data
 from experiments.gan_setup import make_trainer
-from experiments.training_command import parse_flags
+from experiments.training_flags import parse_flags
 from tests.experiments.tiny_run import tiny_config, tiny_data
 
 
