@@ -16,7 +16,7 @@ class StepProfile:
     """Traces steps of this process, once; a context manager around the training.
 
     Args:
-      directory: where the trace goes, as plugins/profile/<time>/.
+      directory: where the trace goes, below plugins/profile.
       steps: how many are traced; 0: none.
       skipped: steps before them.
 

@@ -17,8 +17,11 @@ def test_reads_a_mapping(tmp_path):
     ("changes", "text"),
     [
         ({"labels": None}, r"no labels; expected \"labels\": {\"1\": \"LV\""),
-        ({"labels": {"1": "heart"}}, "'1': 'heart'; expected whole .*among background"),
-        ({"labels": {"a": "LV"}}, "'a': 'LV'; expected whole numbers"),
+        (
+            {"labels": {"1": "heart"}},
+            "'1': 'heart'; expected numbers .*among background",
+        ),
+        ({"labels": {"a": "LV"}}, "'a': 'LV'; expected numbers from 0"),
         ({"labels": ["LV"]}, "labels must be a JSON object"),
         ({"phases": {"dia": "end"}}, r"phases are \['end'\]; expected ED and ES"),
         ({"frames": {"ED": -1}}, "frames are {'ED': -1}; expected"),
