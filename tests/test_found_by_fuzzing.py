@@ -359,7 +359,7 @@ def test_table_of_pairs(tmp_path, row):
 
 
 def test_a_label_map_with_a_name_that_is_too_long_is_not_there(tmp_path):
-    (tmp_path / f"{'p' * 120}.nii").write_bytes(b"")
+    (tmp_path / f"a{'p' * 119}.nii").write_bytes(b"")
     patterns = {"image_pattern": "{subject}.nii", "frames": {"ED": 0}}
     patterns["label_pattern"] = "{subject}{subject}{subject}.nii"
     path = tmp_path / "map.json"
