@@ -1,5 +1,6 @@
 """Files that `tools.fuzz_readers` found to end in something else than a named error."""
 
+import gc
 import io
 import json
 import pathlib
@@ -33,6 +34,18 @@ from tests.synthesis.tiny_models import make_params
 from tools.weight_files import read_arrays
 
 Use = Callable[[pathlib.Path], object]
+
+# Orbax leaves tasks behind when it fails; they end with the test, unnoticed.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
 
 
 def _refused(use: Callable[[], object], name: str) -> str:

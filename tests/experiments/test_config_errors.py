@@ -49,9 +49,7 @@ def test_a_value_that_cannot_be(tmp_path, name, value, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.filterwarnings(
-    "ignore:the load_module:DeprecationWarning"
-)  # ml_collections
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_a_name_with_a_part_that_is_not_there(monkeypatch):
     command = ["train_gan", f"--config={base.__file__}", "--config.dada.path=x"]
     monkeypatch.setattr("sys.argv", command)
