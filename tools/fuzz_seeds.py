@@ -295,7 +295,7 @@ def safetensors(arrays: dict[str, np.ndarray]) -> bytes:
 
 def torch_files() -> list[bytes]:
     """Returns .pth files: two of the kind that is read, and some that are odd."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     def saved(content: Any, **options: Any) -> bytes:
         stream = io.BytesIO()
