@@ -60,6 +60,9 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
         warnings.filterwarnings("error", module=r"pdoc\.")
         # Optax's own alias refers to itself by a name that it does not export.
         warnings.filterwarnings("ignore", message=".*ArrayTree")
+        # What a TFDS builder inherits names types of modules that TFDS loads lazily.
+        inherited = r".* for (tensorflow_datasets|cmrjax\.data\.tfds_builder)\."
+        warnings.filterwarnings("ignore", message=inherited)
         for name in cmrjax.__all__:
             getattr(cmrjax, name)  # lazy; pdoc sees only what was imported
         try:
