@@ -9,6 +9,7 @@ import numpy as np
 from cmrjax.data.choice import evenly_spaced
 from cmrjax.data.neighbourhoods import MARGIN, table_rows
 from cmrjax.data.source import SliceSource
+from cmrjax.models.cpu_convolution import branches_may_sum
 from cmrjax.models.discriminator import (
     DiscriminatorArchitecture,
     MultiscaleDiscriminator,
@@ -184,6 +185,9 @@ def make_modulation(
         raise ValueError(
             f"config.model.modulation is {name!r}; expected 'table' or 'dense'"
         )
+    if not branches_may_sum():
+        logger.info("no label tables, as among several processes on CPUs")
+        return DenseModulation()
     looked_at = evenly_spaced(np.arange(len(train)), SLICES_TO_SIZE_TABLES)
     maps_per_table = max(1, part_size(config) // num_devices)
     is_exact = maps_per_table == 1 and len(looked_at) == len(train)

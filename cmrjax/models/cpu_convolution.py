@@ -148,6 +148,16 @@ def to_blocks(
     )
 
 
+def branches_may_sum() -> bool:
+    """Whether a loop or a branch may hold a sum over the batch.
+
+    Among several processes on CPUs not: XLA runs a loop beside what comes after it, and
+    gloo tells one sum over the processes from another by their order alone. It then
+    ends with "collective mismatch".
+    """
+    return jax.default_backend() != "cpu" or jax.process_count() == 1
+
+
 def kernel_gradient(
     x: jax.Array, g: jax.Array, kernel_shape: Sequence[int], padding: int
 ) -> jax.Array | None:
@@ -170,7 +180,7 @@ def kernel_gradient(
     if c_in < SMALLEST_WIDTH:
         return None
     rows = strip_rows(b, h, w)
-    if same_size and rows < h and c_in >= c_out // 2:
+    if same_size and rows < h and c_in >= c_out // 2 and branches_may_sum():
         return _by_strips(x, g, kernel_shape, padding, rows)
     return kernel_gradient_by_taps(x, g, kernel_shape, padding)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmrjax.models import cpu_convolution
+from cmrjax.models import cpu_bfloat16, cpu_convolution
 from cmrjax.models.convolution import (
     Conv,
     ConvWeights,
@@ -271,3 +271,29 @@ def test_leaky_relu():
     x = jnp.asarray([-10.0, -1.0, 0.0, 2.0])
     np.testing.assert_allclose(leaky_relu(x), [-2.0, -0.2, 0.0, 2.0], rtol=1e-7)
     assert leaky_relu(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def _loops(monkeypatch, processes: int) -> tuple[bool, np.ndarray]:
+    """Whether a kernel's gradient holds a loop, and the gradient."""
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    monkeypatch.setattr(cpu_convolution, "STRIP_PIXELS", 24)
+    rng = np.random.default_rng(0)
+    x, g = (rng.normal(size=(2, 9, 4, 64)).astype(np.float32) for _ in range(2))
+    shape = (3, 3, 64, 64)
+
+    def gradient(x, g):
+        found = cpu_convolution.kernel_gradient(x, g, shape, 1)
+        assert found is not None
+        return found
+
+    text = str(jax.make_jaxpr(gradient)(x, g))
+    return "scan" in text, np.asarray(jax.jit(gradient)(x, g))
+
+
+def test_several_cpu_processes_have_no_sum_over_the_batch_in_a_loop(monkeypatch):
+    """There it would meet other sums in an order of its own."""
+    alone, expected = _loops(monkeypatch, 1)
+    together, found = _loops(monkeypatch, 2)
+    assert (alone, together) == (True, False)
+    assert numpy_layers.relative_error(found, expected) < 1e-5
+    assert not cpu_bfloat16.applies(jnp.bfloat16)
