@@ -10,6 +10,7 @@ from cmrjax.data.intensity import ZScoreTransform
 from cmrjax.data.pipeline import make_train_iterator
 from cmrjax.data.schema_file import find_schema
 from cmrjax.data.source import PreparedDataset, SliceSource
+from cmrjax.files import shorten
 from cmrjax.labels import LabelSchema
 from experiments.config_errors import config_errors
 from experiments.configs.base import Config
@@ -67,7 +68,14 @@ def open_gan_data(config: Config) -> GanData:
     settings = config.data
     with config_errors():
         schema = find_schema(settings.schema)
-    if not Path(settings.path).exists() and schema.name != "cavity":
+    try:
+        is_there = Path(settings.path).exists()
+    except OSError as error:  # as of a name that is too long
+        raise ValueError(
+            f"config.data.path is {shorten(settings.path)}: {error.strerror}; name the"
+            " folder that prepare_data wrote"
+        ) from error
+    if not is_there and schema.name != "cavity":
         raise ValueError(
             f"config.data.path: no folder {settings.path}\n{NO_MULTI_TISSUE}"
         )

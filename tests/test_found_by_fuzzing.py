@@ -250,9 +250,47 @@ def test_torch_weights(tmp_path):
     for content in odd:
         torch.save(content, path)
         _refused(lambda: read_arrays(path), "state dictionary")
+    for version in (True, False):
+        torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=version)
+        np.testing.assert_array_equal(read_arrays(path)["a"], np.ones(3))
+        assert "it calls" in _calling(path, bytearray, 1 << 33)
+        assert "it says" in _calling(path, _Plain, 1 << 50)
     path.write_bytes(pickle.dumps({"a": _Folder(tmp_path / "made")}, protocol=2))
     _refused(lambda: read_arrays(path), "state dictionary")
     assert not (tmp_path / "made").exists()
+
+
+class _Plain:
+    """Stands for a state dictionary."""
+
+
+def _calling(path: pathlib.Path, function: Any, number: int) -> str:
+    """The refusal of a state dictionary that calls a function, or has a number."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        name = next(name for name in members if name.endswith("data.pkl"))
+        path.write_bytes(_zip({**members, name: _call(function, number)}))
+    else:
+        first = pickle.dumps(1, protocol=2)
+        path.write_bytes(first * 3 + _call(function, number))
+    return _refused(lambda: read_arrays(path), "state dictionary")
+
+
+def _call(function: Any, number: int) -> bytes:
+    if function is _Plain:
+        return pickle.dumps({"a": number}, protocol=2)
+    return pickle.dumps({"a": _Calls(function, number)}, protocol=2)
+
+
+class _Calls:
+    """Calls a function where it is unpickled."""
+
+    def __init__(self, function: Any, number: int) -> None:
+        self._call = (function, (number,))
+
+    def __reduce__(self) -> tuple:
+        return self._call
 
 
 class _Folder:

@@ -27,7 +27,7 @@ from cmrjax.files import write_bytes, write_text
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "tools.fuzz_targets"
 _SILENT_SECONDS = 300.0  # without a word: the process hangs where no signal helps
-_ROUND_MINUTES = 30.0  # in which each reader has one turn
+_ROUND_MINUTES = 15.0  # in which each reader has one turn
 _MOST_DEATHS = 3  # of a reader's processes in one round
 _ENDLESS = 1 << 40  # examples
 
@@ -306,6 +306,7 @@ def fuzz(
         parts = [Part(reader, first + 20 * i) for i, reader in enumerate(readers)]
         fuzzing.run(parts, seconds=seconds)
         left = minutes - (time.monotonic() - started) / 60
+        say(table(list(fuzzing.reports.values())))
         say(f"round {number + 1} of {rounds}, {max(left, 0.0):.1f} minutes left")
 
 
@@ -345,7 +346,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(answer["crash"]["text"] if answer["crash"] else "no crash")
         return 1 if answer["crash"] else 0
     fuzz(fuzzing, readers, minutes=options.minutes, seed=options.seed, say=say)
-    say(table([fuzzing.reports[name] for name in readers if name in fuzzing.reports]))
     return 1 if fuzzing.crashes else 0
 
 

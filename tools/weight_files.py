@@ -1,16 +1,25 @@
 """Weights of other frameworks as NumPy arrays; nothing in a file is executed."""
 
+import io
+import pickletools
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from cmrjax.files import read_npz, shorten
+from cmrjax.files import check_unpacked_size, read_npz, shorten
 
 Arrays = dict[str, np.ndarray]
 
+_STATE_GLOBALS = (
+    "collections OrderedDict",
+    "torch._utils _rebuild_parameter",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_tensor_v2",
+)
 _LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 
 
@@ -59,6 +68,7 @@ def _read_torch(source: Path) -> Arrays:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on what a hostile file would call
+            _check_pickles(source)
             state = torch.load(source, map_location="cpu", weights_only=True)
         return {_name(name): _to_numpy(name, tensor) for name, tensor in state.items()}
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -66,6 +76,43 @@ def _read_torch(source: Path) -> Arrays:
         raise ValueError(
             f"not a readable state dictionary ({reason}); fetch it again"
         ) from error
+
+
+def _check_pickles(source: Path) -> None:
+    """Refuses pickles that would call or ask for more than a state dictionary needs.
+
+    PyTorch's own reader of weights calls bytearray, say, with any number.
+
+    Raises:
+      ValueError: there is such a thing; other kinds where the file is damaged.
+    """
+    size = source.stat().st_size
+    if not zipfile.is_zipfile(source):  # as PyTorch before 1.6 writes
+        with open(source, "rb") as file:
+            for largest in (None, None, None, size):  # magic, version, system, state
+                _check_pickle(file, largest)
+        return
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        names = [m for m in members if m.filename.rpartition("/")[2] == "data.pkl"]
+        if len(names) != 1:
+            raise ValueError(f"it has {len(names)} files data.pkl, expected one")
+        check_unpacked_size(source, names[0])
+        _check_pickle(io.BytesIO(archive.read(names[0])), size)
+
+
+def _check_pickle(stream: IO[bytes], largest: int | None) -> None:
+    """Looks through one pickle; no number in a state is above the size of its file."""
+    for operation, argument, _ in pickletools.genops(stream):
+        if operation.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            is_storage = module.startswith("torch") and name.endswith("Storage")
+            if not is_storage and argument not in _STATE_GLOBALS:
+                raise ValueError(f"it calls {argument}, which no state dictionary does")
+        elif operation.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"):
+            raise ValueError(f"it has {operation.name}, as no state dictionary has")
+        elif largest is not None and type(argument) is int and argument > largest:
+            raise ValueError(f"it says {argument}, and has {largest} bytes")
 
 
 def _name(name: object) -> str:

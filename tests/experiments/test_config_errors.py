@@ -30,11 +30,13 @@ def test_an_error_names_the_configuration_once():
     [
         ("data.schema", "heart", r"config\.\*: no label schema 'heart'"),
         ("data.train_groups", (1,), "config.*has no group 1; it has A1, B3"),
+        ("data.path", "y" * 9000, r"config.data.path is y+\.\.\.: File name too long"),
         ("data.image_size", 33, r"config\.\*: image_size: a crop of 33x33"),
         ("data.image_size", 31, "config.data.image_size is 31; expected a multiple"),
         ("model.seed_stride", 0, "config.data.image_size is 32; expected a multiple"),
         ("model.base_features", 0, r"config\.\*: base_features is 0"),
         ("loss.perceptual_layers", "all", r"config\.\*: perceptual_layers is 'all'"),
+        ("model.dtype", "x" * 9000, r"config.model.dtype is 'x+\.\.\."),
         ("loss.reduction", "max", "config.loss.reduction is 'max'; expected 'mean' or"),
         ("optimizer.generator_passes", 3, r"config\.\*: generator_passes is 3"),
         ("training.batch_size", -2, r"config\.\*: batch_size is -2"),
