@@ -59,22 +59,37 @@ def _is_writing(workdir: pathlib.Path) -> bool:
     return any("tmp" in name for name in names)
 
 
-def _kill_at_a_moment(process, workdir: pathlib.Path, rng: random.Random) -> str:
-    """Waits for steps, or for a checkpoint being written, and kills."""
-    before, deadline = _steps_done(workdir), time.monotonic() + LONGEST_WAIT
-    while _steps_done(workdir) == before and process.is_alive():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    while_writing = rng.random() < 0.5
-    if while_writing:
-        while not _is_writing(workdir) and process.is_alive():
-            time.sleep(0.0005)
+def _changed(workdir: pathlib.Path) -> int:
+    """When the record of the steps was written last; 0 where there is none."""
+    try:
+        return (workdir / "metrics.jsonl").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _kill(process, workdir: pathlib.Path, when: str, rng: random.Random) -> None:
+    """Starts the process and kills it: starting, at some step, or while it writes."""
+    checkpoint = latest_checkpoint(workdir / "checkpoints")
+    step = int(checkpoint.name) if checkpoint else 0
+    target = step + rng.randint(1, 6) if when == "training" else step + 1
+    before, deadline = _changed(workdir), time.monotonic() + LONGEST_WAIT
+
+    def wait(until, seconds: float) -> None:
+        while not until() and process.is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(seconds)
+
+    process.start()
+    if when == "starting":
+        time.sleep(rng.uniform(0.0, 6.0))
+    else:  # rows beyond the checkpoint are taken off first
+        wait(lambda: _changed(workdir) != before, 0.01)
+        wait(lambda: _steps_done(workdir) >= target, 0.002)
+    if when == "writing":
+        wait(lambda: _is_writing(workdir), 0.0005)
         time.sleep(rng.uniform(0.0, 0.03))
-    else:
-        time.sleep(rng.uniform(0.0, 0.6))
     process.kill()
     process.join()
-    return "writing" if while_writing else "any"
 
 
 @pytest.mark.parametrize(
@@ -88,13 +103,13 @@ def test_killed_and_continued_equals_unbroken(kills, tmp_path):
         ["experiments.train_gan", "tests.experiments.tiny_run"]
     )
     workdir, rng = tmp_path / "killed", random.Random(kills)
-    steps, left = 12 * kills + 20, kills
-    while left:
+    steps = 5 * kills + 15
+    moments = ["training", "writing", "starting"] * (kills // 3)
+    rng.shuffle(moments)
+    for when in moments:
         process = context.Process(target=_run, args=(str(data), str(workdir), steps))
-        process.start()
-        when = _kill_at_a_moment(process, workdir, rng)
+        _kill(process, workdir, when, rng)
         assert process.exitcode == -9, f"ended by itself with {process.exitcode}"
-        left -= 1
         print(f"killed at step {_steps_done(workdir)} ({when})", flush=True)
     process = context.Process(target=_run, args=(str(data), str(workdir), steps))
     process.start()
