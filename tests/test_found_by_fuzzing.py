@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import shutil
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cmrjax.data.nifti import read_nifti
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.records import FilePair, SubjectRecord
 from cmrjax.evaluation.curves import metric_series
@@ -29,6 +31,7 @@ from cmrjax.training.model_card import model_card
 from cmrjax.training.writers import read_metrics
 from experiments.evaluate_gan import read_class_means
 from experiments.run_folder import open_run
+from tests.data.mnms_tree import save_nifti
 from tests.data.prepared_folder import make_prepared
 from tests.synthesis.tiny_models import make_params
 from tools.weight_files import read_arrays
@@ -89,6 +92,34 @@ def _zip(members: dict[str, bytes], *, flag: int = 0) -> bytes:
             content[start + place] |= flag
             start = content.find(mark, start + 4)
     return bytes(content)
+
+
+def test_images_whose_header_is_odd(tmp_path):
+    def image(name: str, values: np.ndarray, place: int, number: object) -> Any:
+        path = save_nifti(tmp_path / name, values)
+        content = bytearray(path.read_bytes())
+        field = np.asarray(number).tobytes()
+        content[place : place + len(field)] = field
+        path.write_bytes(content)
+        return path
+
+    zeros = np.zeros((12, 14, 3), np.int16)
+    # A grid of the model's pixels over it would not fit in memory.
+    far = image("far.nii", zeros, 80, np.float32(2.2e7))  # pixdim[1]
+    assert "2.64e+08 x 18.62 x 30 mm" in _refused(lambda: read_nifti(far), "far.nii")
+    # nibabel warns about the rest, and names no file.
+    signalling = np.full((12, 14, 3), 0x7F800001, np.uint32).view(np.float32)
+    scaled = image("scaled.nii", signalling, 112, np.float32(2))  # scl_slope
+    extended = tmp_path / "extended.nii"
+    content = bytearray(save_nifti(extended, zeros).read_bytes())
+    content[348] = 1  # an extension follows, of 20 bytes, which is no multiple of 16
+    content[108:112] = np.float32(352 + 32).tobytes()  # vox_offset
+    extension = struct.pack("<ii", 20, 6) + bytes(24)
+    extended.write_bytes(content[:352] + extension + content[352:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(read_nifti(scaled).frames).all()
+        assert read_nifti(extended).frames.shape == (1, 3, 14, 12)
 
 
 _DESCRIPTION_CHANGES = {

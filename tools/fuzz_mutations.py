@@ -255,6 +255,8 @@ def damaged_table(content: bytes) -> SearchStrategy[bytes]:
     ) -> bytes:
         stream = io.StringIO()
         rows = apply([list(r) for r in table], edits)
+        if [""] in rows:  # cannot be written without quotes
+            quoting = csv.QUOTE_MINIMAL
         options = {"delimiter": delimiter, "quoting": quoting, "escapechar": "\\"}
         csv.writer(stream, lineterminator=end, **options).writerows(rows)
         return encode(stream.getvalue())

@@ -12,6 +12,10 @@ import numpy as np
 
 from cmrjax.data.resample import interpolate, interpolate_labels
 
+LARGEST_FIELD = 2500.0
+"""No field of view is larger, mm: whole bodies are 2 m. More is a wrong pixel size, and
+a grid of the model's pixels over it would fill the memory."""
+
 
 @dataclass(frozen=True)
 class GridMap:
@@ -34,11 +38,19 @@ class GridMap:
     image_size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Refuses sizes and spacings that are not positive."""
+        """Refuses sizes and spacings that are not positive, and fields too large."""
         for name in ("native_shape", "native_spacing", "spacing", "image_size"):
             values = getattr(self, name)
             if len(values) != 2 or not all(0 < v < np.inf for v in values):
                 raise ValueError(f"{name} must be two positive numbers, got {values}")
+        pairs = zip(self.native_shape, self.native_spacing, strict=True)
+        rows, columns = (n * s for n, s in pairs)
+        if max(rows, columns) > LARGEST_FIELD:
+            raise ValueError(
+                f"pixels of {self.native_spacing[0]:g} x {self.native_spacing[1]:g} mm"
+                f" make a field of view of {rows:g} x {columns:g} mm, expected at most"
+                f" {LARGEST_FIELD:g} mm; say the pixel size in mm"
+            )
 
     @property
     def resampled_shape(self) -> tuple[int, int]:

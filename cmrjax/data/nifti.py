@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import tempfile
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
+
+from cmrjax.data.geometry import LARGEST_FIELD
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
@@ -97,9 +100,15 @@ def read_nifti(path: str | Path) -> NiftiFile:
     _stated_bytes(path, header)
     spacing, unit = _spacing(path, header)
     try:
-        with LoggingOutputSuppressor():  # ours names the file
+        # What nibabel has to say names no file; ours does, or the values are refused.
+        with (
+            LoggingOutputSuppressor(),
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):
+            warnings.simplefilter("ignore")
             image = image_class.from_bytes(content)
-        values = np.asanyarray(image.dataobj)
+            values = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel raises many kinds for damaged files
         raise ValueError(
             f"{path}: cannot be read, the file is shorter than its header says or"
@@ -296,6 +305,13 @@ def _spacing(
         raise ValueError(
             f"{path}: voxel size in the header is {x:g} x {y:g} x {z:g} mm, expected"
             " positive numbers; repair the header's pixdim"
+        )
+    field = [n * v for n, v in zip(header.get_data_shape(), (x, y, z), strict=False)]
+    if max(field) > LARGEST_FIELD:
+        raise ValueError(
+            f"{path}: voxel size in the header is {x:g} x {y:g} x {z:g} mm, which makes"
+            f" a field of {' x '.join(f'{v:g}' for v in field)} mm, expected at most"
+            f" {LARGEST_FIELD:g} mm; repair the header's pixdim or its unit"
         )
     return (z, y, x), factor
 

@@ -36,6 +36,12 @@ def test_equal_grid_is_exact_cropping():
     assert out.dtype == np.uint8
 
 
+def test_a_field_that_no_scanner_has_is_a_wrong_pixel_size():
+    GridMap((250, 10), (10.0, 1.0), (1.0, 1.0), (8, 8))
+    with pytest.raises(ValueError, match=r"10 x 10\.1 mm make .* of 100 x 2525 mm"):
+        GridMap((10, 250), (10.0, 10.1), (1.0, 1.0), (8, 8))
+
+
 def test_rows_and_columns_have_their_own_spacing():
     grid = GridMap((10, 10), (2.0, 1.0), (1.0, 1.0), (32, 32))
     assert grid.resampled_shape == (20, 10)
