@@ -22,6 +22,7 @@ from cmrjax.training.loop import (
     Hooks,
     LoopResult,
     LoopSettings,
+    Scalars,
     run_loop,
 )
 from cmrjax.training.model_card import write_model_card
@@ -148,13 +149,24 @@ def train(
                 writer=writer,
                 settings=training.settings,
                 facts=facts,
-                hooks=training.hooks,
+                hooks=with_model_card(training.hooks, workdir),
                 agreement=make_agreement(trainer.placement),
             )
     timing.write()
     if is_first():
         write_model_card(workdir)
     return result
+
+
+def with_model_card(hooks: Hooks, workdir: Path) -> Hooks:
+    """Has the model card say what each evaluation measured, whatever comes after it."""
+
+    def after_evaluation(state: Any, scalars: Scalars) -> Any:
+        if is_first():
+            write_model_card(workdir)
+        return hooks.after_evaluation(state, scalars)
+
+    return dataclasses.replace(hooks, after_evaluation=after_evaluation)
 
 
 def _peek(iterator: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.description import write_description
+from cmrjax.training.loop import Hooks
 from cmrjax.training.sharding import data_parallel
 from experiments.training_command import (
     Timing,
@@ -18,7 +20,9 @@ from experiments.training_command import (
     evaluate_in_first,
     place_and_step,
     start,
+    with_model_card,
 )
+from tests.synthesis.tiny_models import make_params
 
 KEY = jax.random.key(0)
 
@@ -135,3 +139,17 @@ def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():
 def test_the_devices_of_a_run_are_named():
     text = describe_devices(trainer())
     assert text == "1 device (cpu) in 1 process, batch 2: 2 on each device"
+
+
+def test_the_model_card_has_the_figures_of_each_evaluation(tmp_path):
+    """A run that is killed later leaves them."""
+    write_description(tmp_path, make_params().description, provenance={})
+    inner = Hooks(after_evaluation=lambda state, scalars: state + scalars["x"])
+    hooks = with_model_card(inner, tmp_path)
+    for step in (10, 20):
+        row = {"step": step, "validation_ssim": step / 100}
+        (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+        assert hooks.after_evaluation(1, {"x": 2.0}) == 3.0
+        card = (tmp_path / "MODEL_CARD.md").read_text()
+        assert f"at step {step}" in card
+        assert f"| ssim | {step / 100:g} |" in card
