@@ -52,7 +52,7 @@ demo: $(STAMP) ## the whole chain, small: runs/demo (under 10 minutes)
 
 test: $(STAMP) ## run the tests (under 10 minutes on 2 cores)
 	@echo "make: running the tests with $(WORKERS) processes"
-	@$(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist=loadfile
+	@$(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) ## run the tests that take long
 	@$(RUN) -m pytest -m slow
