@@ -260,9 +260,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     except (ValueError, OSError) as error:
         sys.exit(f"evaluate_gan: {error}")
-    print(f"{'':8}{'model':>22}{'class-mean image':>22}")
+    print(f"{'':28}{'model':>16}{'class-mean image':>20}")
     for name, model_value, floor in report_rows(result):
-        print(f"{name:8}{model_value:>22}{floor:>22}")
+        print(f"{name:28}{model_value:>16}{floor:>20}")
     if "diversity" in result:
         diversity = result["diversity"]
         print(
