@@ -15,8 +15,8 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 # Set before JAX is imported; commands that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# XLA ends a process one of whose devices waits 40 seconds for the other, which on a full
-# machine is no fault.
+# XLA ends a process one of whose devices waits 40 seconds for the other, which on a
+# full machine is no fault.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=2"
