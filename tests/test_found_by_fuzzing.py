@@ -94,6 +94,11 @@ def _zip(members: dict[str, bytes], *, flag: int = 0) -> bytes:
     return bytes(content)
 
 
+def test_images_of_a_very_long_name(tmp_path):
+    for suffix in ("", ".nii"):
+        _refused(lambda s=suffix: read_nifti(tmp_path / ("9" * 9000 + s)), "999...")
+
+
 def test_images_whose_header_is_odd(tmp_path):
     def image(name: str, values: np.ndarray, place: int, number: object) -> Any:
         path = save_nifti(tmp_path / name, values)

@@ -19,6 +19,7 @@ import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
 
 from cmrjax.data.geometry import LARGEST_FIELD
+from cmrjax.files import shorten
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
@@ -26,6 +27,7 @@ LARGEST_BYTES = 8 * 2**30
 """Files whose header says more voxels than fit in it are refused before they are
 unpacked."""
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one
+_LONGEST_NAME = 1000  # characters of a path in an error
 _SLACK_BYTES = 1 << 20  # what may follow the voxels
 
 
@@ -196,12 +198,12 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
 
 def _read_bytes(path: Path) -> tuple[bytes, str]:
     if not path.name.endswith(SUFFIXES):
-        raise ValueError(f"{path}: not a NIfTI name; expected .nii.gz or .nii")
+        raise ValueError(f"{_name(path)}: not a NIfTI name; expected .nii.gz or .nii")
     try:
         raw = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f"{path}: cannot be read ({reason})") from error
+        raise ValueError(f"{_name(path)}: cannot be read ({reason})") from error
     if not raw:
         raise ValueError(f"{path}: file is empty (0 bytes); fetch it again")
     digest = hashlib.sha256(raw).hexdigest()
@@ -222,6 +224,11 @@ def _read_bytes(path: Path) -> tuple[bytes, str]:
             f"{path}: unpacks to more than {limit} bytes, which is more than its header"
             " says; fetch it again"
         ) from error
+
+
+def _name(path: Path) -> str:
+    """The path, unless it is longer than any: a table may say anything."""
+    return str(path) if len(str(path)) <= _LONGEST_NAME else shorten(path)
 
 
 def _decompress(raw: bytes, limit: int, *, whole: bool) -> bytes:
