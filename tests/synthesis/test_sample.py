@@ -1,6 +1,7 @@
 """`synthesize`: shapes, padding, batching, compilations, refusals."""
 
 import dataclasses
+import functools
 import gc
 from typing import Any
 
@@ -216,19 +217,18 @@ def test_batch_statistics_are_those_of_a_training_forward(labels):
     """Three slices go in a batch of four, in one, whatever the batch size is."""
     params = make_params()
     spectral = params.variables["spectral"]
+    settle = jax.jit(settle_vectors)
     for _ in range(20):  # so that a training forward does not move them
-        spectral = settle_vectors(params.variables["params"], spectral)
+        spectral = settle(params.variables["params"], spectral)
     params = dataclasses.replace(
         params, variables={**params.variables, "spectral": spectral}
     )
     found = synthesize(labels, params, statistics="batch", batch_size=1)
     generator = SpadeGenerator(params.description.architecture)
-    expected, _ = generator.apply(
-        params.variables,
-        jnp.asarray(labels),
-        train=True,
-        mutable=["batch_stats", "spectral"],
+    forward = functools.partial(
+        generator.apply, train=True, mutable=["batch_stats", "spectral"]
     )
+    expected, _ = jax.jit(forward)(params.variables, jnp.asarray(labels))
     np.testing.assert_allclose(found, expected[..., 0], atol=1e-3)
     assert np.abs(found - synthesize(labels, params)).max() > 1e-2
 
@@ -238,11 +238,9 @@ def test_batch_statistics_do_not_see_the_padding(model, labels):
     padded, mask = np.zeros((3, 32, 32), np.uint8), np.zeros((3, 32, 32), bool)
     padded[:, 4:28, 3:28], mask[:, 4:28, 3:28] = cut, True
     generator = SpadeGenerator(model.description.architecture)
-    whole: Any = generator.apply(
-        model.variables,
-        jnp.asarray(padded),
-        train=False,
-        statistics_mask=jnp.asarray(mask),
+    forward = jax.jit(functools.partial(generator.apply, train=False))
+    whole: Any = forward(
+        model.variables, jnp.asarray(padded), statistics_mask=jnp.asarray(mask)
     )
     found = synthesize(cut, model, statistics="batch")
     np.testing.assert_allclose(found, whole[:, 4:28, 3:28, 0], atol=2e-3)
