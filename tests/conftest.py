@@ -10,18 +10,14 @@ import pathlib
 
 import pytest
 
+from tests.virtual_devices import xla_flags
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 # Set before JAX is imported; commands that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# XLA ends a process one of whose devices waits 40 seconds for the other, which on a
-# full machine is no fault.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=2"
-    " --xla_cpu_collective_call_terminate_timeout_seconds=600",
-)
+os.environ.setdefault("XLA_FLAGS", xla_flags(2))
 # One cache per test process: JAX does not write its entries atomically.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(_ROOT / ".cache" / "jax" / _WORKER)

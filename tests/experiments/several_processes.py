@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from tests.virtual_devices import xla_flags
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LONGEST = 600.0  # seconds
 
 
 def _environment(index: int, count: int, port: int, devices: int) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    own = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    own = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags(devices)}
     if count == 1:
         return own
     return {

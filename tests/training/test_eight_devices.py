@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+from tests.virtual_devices import xla_flags
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOISE = 1e-5  # float32, through a network
 
@@ -31,12 +33,11 @@ QUANTITIES = {"gradients", "batch_statistics", "loss"}
 @functools.cache
 def errors_of(case: str) -> dict:
     """Relative errors, from a process with eight CPU devices."""
-    flags = "--xla_force_host_platform_device_count=8"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "tests.training.eight_devices", folder, case],
             cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            env={**os.environ, "XLA_FLAGS": xla_flags(8), "JAX_PLATFORMS": "cpu"},
             capture_output=True,
             text=True,
             timeout=900,
