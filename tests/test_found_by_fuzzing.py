@@ -351,6 +351,9 @@ def test_hdf5_weights(tmp_path):
         file.create_dataset("out", (2,), "f4", external=[("/etc/hostname", 0, 8)])
     assert "more values" in _refused(lambda: read_arrays(path), "HDF5")
     with h5py.File(path, "w") as file:
+        file[b"a\xff"] = np.zeros(2)
+    assert "an entry b'a" in _refused(lambda: read_arrays(path), "HDF5")
+    with h5py.File(path, "w") as file:
         file["text"] = "no numbers"
         file["numbers"] = np.zeros(2)
     assert list(read_arrays(path)) == ["numbers"]

@@ -117,7 +117,7 @@ def _check_pickle(stream: IO[bytes], largest: int | None) -> None:
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise ValueError(f"it has an entry {name!r}, expected names")
+        raise ValueError(f"it has an entry {shorten(repr(name))}, expected names")
     return name
 
 
@@ -139,12 +139,12 @@ def _read_hdf5(source: Path) -> Arrays:
     arrays: Arrays = {}
     possible = _LARGEST_PACKING * source.stat().st_size
 
-    def collect(name: str, node: object) -> None:
+    def collect(name: object, node: object) -> None:
         if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "biuf":
             return
         if node.nbytes > possible or node.external or node.is_virtual:
             raise ValueError(f"{name} says more values than the file holds")
-        arrays[name] = np.asarray(node)
+        arrays[_name(name)] = np.asarray(node)  # bytes, where it is not UTF-8
 
     try:
         with h5py.File(source, "r") as file:
