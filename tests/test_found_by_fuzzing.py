@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -115,6 +116,11 @@ def test_images_whose_header_is_odd(tmp_path):
     # nibabel warns about the rest, and names no file.
     signalling = np.full((12, 14, 3), 0x7F800001, np.uint32).view(np.float32)
     scaled = image("scaled.nii", signalling, 112, np.float32(2))  # scl_slope
+    turned = tmp_path / "turned.nii"
+    content = bytearray(nib.Nifti2Image(zeros, np.eye(4)).to_bytes())
+    rows = np.array([[2e-314] * 4, [0.0] * 4, [5e-210, 1e-309, 10.0, 0.0]])
+    content[400 : 400 + rows.nbytes] = rows.tobytes()  # srow_x, srow_y, srow_z
+    turned.write_bytes(content)
     extended = tmp_path / "extended.nii"
     content = bytearray(save_nifti(extended, zeros).read_bytes())
     content[348] = 1  # an extension follows, of 20 bytes, which is no multiple of 16
@@ -124,6 +130,7 @@ def test_images_whose_header_is_odd(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(read_nifti(scaled).frames).all()
+        _refused(lambda: read_nifti(turned), "affine is not invertible")
         assert read_nifti(extended).frames.shape == (1, 3, 14, 12)
 
 

@@ -118,9 +118,11 @@ def read_nifti(path: str | Path) -> NiftiFile:
         ) from error
     if values.dtype.kind not in "iuf":
         raise ValueError(f"{path}: has values of type {values.dtype}, expected numbers")
-    affine = np.asarray(image.affine, np.float64).copy()
-    affine[:3] *= unit
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    with np.errstate(all="ignore"):  # numbers too large for their product
+        affine = np.asarray(image.affine, np.float64).copy()
+        affine[:3] *= unit
+        volume = abs(np.linalg.det(affine[:3, :3]))
+    if not np.isfinite(affine).all() or not 1e-12 <= volume < np.inf:
         raise ValueError(
             f"{path}: affine is not invertible or not finite; repair the header's"
             " sform or qform"
