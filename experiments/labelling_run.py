@@ -19,7 +19,7 @@ from cmrjax.segmentation.labelling import (
     label_subject,
 )
 
-VERSION = 3  # another one may give other labels: it does not continue a stopped run
+VERSION = 4  # another one may give other labels: it does not continue a stopped run
 
 
 def choose_subjects(
@@ -105,6 +105,7 @@ class LabellingRun:
         decisive = {
             "dataset": plan.dataset,
             "source": str(plan.source.resolve()),
+            "label_ids": {str(i): name for i, name in sorted(recipe.label_ids.items())},
             "transform": recipe.transform.to_dict(),
             "image_size": list(recipe.image_size),
             "spacing": list(recipe.spacing),

@@ -195,13 +195,13 @@ def _check_settings(
 
 def _sources(record: SubjectRecord) -> dict[str, Any]:
     """What a subject is made from: files with size and time, and its frames."""
-    files = {}
+    files = []  # by place, not by name: two folders may have files of one name
     for path in (
         p for pair in record.pairs for p in (pair.image_path, pair.label_path)
     ):
         if path is not None and path.exists():
             status = os.stat(path)
-            files[path.name] = [status.st_size, status.st_mtime_ns]
+            files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     return {
         "files": files,
         "phases": [list(phase) for pair in record.pairs for phase in pair.phases],

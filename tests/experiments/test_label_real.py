@@ -1,5 +1,6 @@
 """The command from end to end, with a network that needs no training."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -11,12 +12,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cmrjax.data.preconvert import plan_preparation
 from cmrjax.data.prepared import PreparedDataset
+from cmrjax.data.subject import Recipe
 from cmrjax.files import read_json
-from cmrjax.labels import CAVITY, MULTI_TISSUE
+from cmrjax.labels import CAVITY, MULTI_TISSUE, SOURCE_LABELS
 from experiments import label_real, prepare_data
 from experiments.gan_data import open_gan_data
-from experiments.labelling_run import work_folder
+from experiments.labelling_run import LabellingRun, work_folder
 from tests.data.mnms_tree import (
     write_small_set,
     write_split,
@@ -212,6 +215,17 @@ def test_another_network_does_not_continue(tmp_path, capsys, network, monkeypatc
     errors = capsys.readouterr().err
     assert "holds a labelling that was started differently: model_fing" in errors
     assert "remove that folder" in errors
+
+
+def test_other_ids_of_labels_do_not_continue(tmp_path, network):
+    source = write_small_set(tmp_path / "in")
+    plan = plan_preparation("mnms", source, tmp_path / "out")
+    recipe = Recipe(schema=MULTI_TISSUE, image_size=(32, 32))
+    LabellingRun(plan, recipe, network, "labels")
+    LabellingRun(plan, recipe, network, "labels")
+    swapped = dataclasses.replace(recipe, label_ids=SOURCE_LABELS["acdc"])
+    with pytest.raises(ValueError, match="started differently: label_ids was"):
+        LabellingRun(plan, swapped, network, "labels")
 
 
 def test_choice_of_groups_and_subjects(tmp_path, capsys, network):

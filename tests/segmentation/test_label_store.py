@@ -7,11 +7,17 @@ import pytest
 
 from cmrjax.data.mnms import find_subjects
 from cmrjax.data.nifti import read_nifti
+from cmrjax.data.records import FilePair, SubjectRecord
 from cmrjax.data.subject import Recipe
 from cmrjax.labels import MULTI_TISSUE
 from cmrjax.segmentation.label_store import NATIVE_FOLDER, LabelStore
 from cmrjax.segmentation.labelling import label_subject
-from tests.data.mnms_tree import make_arrays, write_subject, write_table
+from tests.data.mnms_tree import (
+    make_arrays,
+    save_nifti,
+    write_subject,
+    write_table,
+)
 from tests.segmentation.fake_segmenter import FakeSegmenter
 
 RECIPE = Recipe(schema=MULTI_TISSUE, image_size=(32, 32))
@@ -66,6 +72,26 @@ def test_a_subject_whose_sources_changed_is_made_again(tmp_path, what):
             path.unlink()
         else:
             os.utime(path, ns=(1, 1))
+    assert store.load(record) is None
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path):
+    pairs = []
+    for frame, phase in enumerate(("ED", "ES")):
+        images, labels = (array[..., frame] for array in make_arrays())
+        pairs.append(
+            FilePair(
+                save_nifti(tmp_path / phase / "image.nii.gz", images),
+                save_nifti(tmp_path / phase / "label.nii.gz", labels),
+                ((phase, 0),),
+            )
+        )
+    record = SubjectRecord("P0", "A", "1", tuple(pairs))
+    labelled = label_subject(record, RECIPE, FakeSegmenter(), expert=True)
+    store = LabelStore(tmp_path / "work", SETTINGS)
+    store.save(record, labelled, {})
+    assert store.load(record) is not None
+    os.utime(pairs[0].image_path, ns=(1, 1))
     assert store.load(record) is None
 
 
