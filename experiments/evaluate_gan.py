@@ -89,7 +89,8 @@ def read_class_means(model: str | Path) -> np.ndarray:
         )
     content = read_json(path)
     try:
-        means = np.asarray(content["class_means"], np.float32)
+        with np.errstate(over="ignore"):
+            means = np.asarray(content["class_means"], np.float32)
         usable = means.ndim == 1 and bool(np.isfinite(means).all())
     except (KeyError, TypeError, ValueError, OverflowError):
         usable = False

@@ -27,6 +27,7 @@ from cmrjax.simulation.pair_search import find_pairs
 from cmrjax.simulation.population_folder import claim_folder
 from cmrjax.simulation.xcat import open_xcat
 from cmrjax.synthesis.params import load_params, save_params
+from cmrjax.training.checkpoint import CheckpointStore, best_checkpoint
 from cmrjax.training.description import ModelDescription, read_description
 from cmrjax.training.model_card import model_card
 from cmrjax.training.writers import read_metrics
@@ -93,6 +94,10 @@ def _zip(members: dict[str, bytes], *, flag: int = 0) -> bytes:
             content[start + place] |= flag
             start = content.find(mark, start + 4)
     return bytes(content)
+
+
+def test_images_of_a_name_in_two_lines(tmp_path):
+    _refused(lambda: read_nifti(tmp_path / "a\x0bb.nii"), "a b.nii: cannot be read")
 
 
 def test_images_of_a_very_long_name(tmp_path):
@@ -186,6 +191,15 @@ def test_checkpoint_with_a_damaged_file(tmp_path, model, file):
     _refused(lambda: load_params(folder), str(folder))
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"score": "x"}', '{"score": [1]}'])
+def test_score_of_a_checkpoint(tmp_path, content):
+    file = tmp_path / "7" / "metrics" / "metrics"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    _refused(lambda: CheckpointStore(tmp_path), str(tmp_path / "7"))
+    _refused(lambda: best_checkpoint(tmp_path), str(tmp_path / "7"))
+
+
 def test_model_card_of_a_damaged_folder(tmp_path, model):
     content = json.loads((model / "model.json").read_text())
     (tmp_path / "model.json").write_text(_changed(content, ("architecture",), None))
@@ -193,7 +207,15 @@ def test_model_card_of_a_damaged_folder(tmp_path, model):
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", '{"class_means": "x"}', '{"class_means": [NaN]}', "[[[["]
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"class_means": "x"}',
+        '{"class_means": [NaN]}',
+        '{"class_means": [1e300]}',
+        "[[[[",
+    ],
 )
 def test_class_means(tmp_path, content):
     (tmp_path / "class_means.json").write_text(content)
@@ -285,8 +307,10 @@ def test_a_zip_member_cannot_be_larger_than_deflate_makes_it(tmp_path):
     assert "cannot hold" in line
 
 
+@pytest.mark.torch
 def test_torch_weights(tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch  # pyright: ignore[reportMissingImports]
+
     path = tmp_path / "w.pth"
     one = torch.zeros(1)
     odd = ({"a": one.expand(1 << 40)}, {1: one}, {"a": 3}, [one], {"a": one * 1j})
@@ -484,7 +508,7 @@ def test_a_damaged_store_of_labels_is_labelled_again(tmp_path):
     folder = tmp_path / "subjects" / "P0"
     folder.mkdir(parents=True)
     facts = {
-        "sources": {"files": {}, "phases": [], "group": "A1"},
+        "sources": {"files": [], "phases": [], "group": "A1"},
         "problems": [],
         "notices": [],
         "unlabelled": False,

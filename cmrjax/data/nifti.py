@@ -7,8 +7,6 @@ flipped or reoriented. Affines map (column, row, slice) = (x, y, z) indices to m
 import gzip
 import hashlib
 import math
-import os
-import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
 
 from cmrjax.data.geometry import LARGEST_FIELD
-from cmrjax.files import shorten
+from cmrjax.files import shorten, write_bytes
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
@@ -186,16 +184,7 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
     content = image.to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=4, mtime=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, content)
 
 
 def _read_bytes(path: Path) -> tuple[bytes, str]:
@@ -229,8 +218,9 @@ def _read_bytes(path: Path) -> tuple[bytes, str]:
 
 
 def _name(path: Path) -> str:
-    """The path, unless it is longer than any: a table may say anything."""
-    return str(path) if len(str(path)) <= _LONGEST_NAME else shorten(path)
+    """The path, unless no path is so long or in two lines: a table says anything."""
+    name = str(path)
+    return name if len(name) <= _LONGEST_NAME and name.isprintable() else shorten(name)
 
 
 def _decompress(raw: bytes, limit: int, *, whole: bool) -> bytes:

@@ -30,7 +30,7 @@ class CheckpointStore:
       keep: how many of the newest are kept; that with the highest score is, too.
 
     Raises:
-      ValueError: `keep` is not positive.
+      ValueError: `keep` is not positive, or the score of a checkpoint is damaged.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
@@ -38,6 +38,7 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
+        _stored_scores(self._directory)  # Orbax reads them too, and names no file
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
@@ -193,14 +194,26 @@ def best_checkpoint(directory: str | Path) -> Path | None:
     directory = Path(directory)
     if not directory.is_dir():
         return None
-    found = []
+    scores = _stored_scores(directory)
+    score, step = max(((v, k) for k, v in scores.items()), default=(-math.inf, 0))
+    return directory / str(step) if score > -math.inf else None
+
+
+def _stored_scores(directory: Path) -> dict[int, float]:
+    """Score of each checkpoint below a folder by its step.
+
+    Raises:
+      ValueError: one is damaged; names its folder.
+    """
+    scores = {}
     for path in directory.iterdir():
         file = path / METRICS / METRICS  # as Orbax names it
         if path.name.isdigit() and file.is_file():
-            score = _score_of(json.loads(file.read_text(encoding="utf-8")))
-            found.append((score, int(path.name), path))
-    score, _, path = max(found, default=(-math.inf, 0, None))
-    return path if score > -math.inf else None
+            with _named_errors(path):
+                scores[int(path.name)] = _score_of(
+                    json.loads(file.read_text(encoding="utf-8"))
+                )
+    return scores
 
 
 def _score_of(metrics: Mapping[str, Any]) -> float:
