@@ -18,7 +18,7 @@ from experiments.gan_setup import make_trainer
 from tests.experiments.tiny_run import tiny_config, tiny_data
 
 CHECKPOINT_EVERY = 2
-LONGEST_WAIT = 120.0  # seconds for a start
+LONGEST_WAIT = 900.0  # seconds for a start, on a machine with much else to do
 
 
 def _config(data: pathlib.Path, steps: int):
@@ -80,16 +80,18 @@ def _kill(process, workdir: pathlib.Path, when: str, rng: random.Random) -> None
             time.sleep(seconds)
 
     process.start()
-    if when == "starting":
-        time.sleep(rng.uniform(0.0, 6.0))
-    else:  # rows beyond the checkpoint are taken off first
-        wait(lambda: _changed(workdir) != before, 0.01)
-        wait(lambda: _steps_done(workdir) >= target, 0.002)
-    if when == "writing":
-        wait(lambda: _is_writing(workdir), 0.0005)
-        time.sleep(rng.uniform(0.0, 0.03))
-    process.kill()
-    process.join()
+    try:
+        if when == "starting":
+            time.sleep(rng.uniform(0.0, 6.0))
+        else:  # rows beyond the checkpoint are taken off first
+            wait(lambda: _changed(workdir) != before, 0.01)
+            wait(lambda: _steps_done(workdir) >= target, 0.002)
+        if when == "writing":
+            wait(lambda: _is_writing(workdir), 0.0005)
+            time.sleep(rng.uniform(0.0, 0.03))
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.mark.parametrize(
