@@ -15,13 +15,15 @@ find = $(shell for name in $(NAMES); do \
 	"$$name" -c '$(1)' 2>/dev/null && echo "$$name" && break; done)
 PYTHON ?= $(or $(call find,$(TESTED)),$(call find,$(NEW_ENOUGH)),python3)
 WORKERS ?= 2
+# What the tests that compare with PyTorch were last run with; any from 2.6 on will do.
+TORCH ?= torch==2.13.0
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow test-wheel lint format docs wheel clean distclean
+.PHONY: help env demo test test-slow test-torch test-wheel lint format docs wheel clean distclean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -56,6 +58,11 @@ test: $(STAMP) ## run the tests (under 10 minutes on 2 cores)
 
 test-slow: $(STAMP) ## run the tests that take long
 	@$(RUN) -m pytest -m slow
+
+test-torch: $(STAMP) ## install PyTorch and run the tests that compare with it
+	@$(RUN) -c 'import torch' 2>/dev/null || { echo "make: installing $(TORCH)"; \
+		$(RUN) -m pip install --quiet --disable-pip-version-check "$(TORCH)"; }
+	@$(RUN) -m pytest -m "torch and not slow" -n $(WORKERS) --dist=loadfile
 
 test-wheel: $(STAMP) ## build the wheel and test it outside of this folder
 	@$(RUN) -m pytest tests/test_wheel.py

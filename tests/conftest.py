@@ -5,6 +5,7 @@ holds `data/`, `weights/` and `golden/` (its `data/` is accepted as well). Witho
 the tests marked `development_data` are skipped.
 """
 
+import importlib.util
 import os
 import pathlib
 
@@ -45,15 +46,18 @@ def _development_root() -> pathlib.Path | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Takes what runs long first; skips `development_data` where there is none."""
+    """Takes what runs long first; skips what needs what is not there."""
     # Two processes that take the long ones last would not end together.
     items.sort(key=lambda item: "experiments" not in item.path.parts)
-    if _development_root() is not None:
-        return
-    skip = pytest.mark.skip(reason="needs the development data: set CMRJAX_TEST_DATA")
+    missing = {}
+    if _development_root() is None:
+        missing["development_data"] = "the development data: set CMRJAX_TEST_DATA"
+    if importlib.util.find_spec("torch") is None:
+        missing["torch"] = "PyTorch: make test-torch"
     for item in items:
-        if "development_data" in item.keywords:
-            item.add_marker(skip)
+        for marker, what in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"needs {what}"))
 
 
 @pytest.fixture(scope="session")

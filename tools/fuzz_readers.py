@@ -325,6 +325,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         from tools.fuzz_targets import READERS
+
+        if options.reader is None or "weights_pth" in options.reader:
+            import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         print(f"fuzz_readers: {error}; install cmrjax[all,torch,dev]", file=sys.stderr)
         return 2

@@ -104,8 +104,8 @@ def check_arithmetic(record: dict) -> None:
     assert record["mfu"] == pytest.approx(speed / record["peak_gflops"])
 
 
+@pytest.mark.torch
 def test_step_loader_and_inference_beside_pytorch(quick, capsys):
-    pytest.importorskip("torch")
     measures = ("step", "loader", "inference")
     variants = ("channels_last+fused_adam",)
     lines = run_tiny(

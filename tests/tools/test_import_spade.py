@@ -55,8 +55,10 @@ def test_images_equal_those_of_the_reference(golden, state, tmp_path, capsys):
     ].startswith("net_G.npz (sha256 ")
 
 
+@pytest.mark.torch
 def test_pth_files_are_read_without_running_anything(golden, state, tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch  # pyright: ignore[reportMissingImports]
+
     tensors = {name: torch.from_numpy(value) for name, value in state.items()}
     tensors["head_0.norm_0.param_free_norm.num_batches_tracked"] = torch.tensor(3)
     torch.save(tensors, tmp_path / "net_G.pth")
@@ -65,9 +67,10 @@ def test_pth_files_are_read_without_running_anything(golden, state, tmp_path):
     assert np.abs(images - golden["eval_after/fake_image"][:, 0]).max() < 1e-4
 
 
+@pytest.mark.torch
 def test_a_z_seed_gives_the_reference_networks_image(tmp_path):
     """Against plain PyTorch with a dense layer in front, as --use_vae has it."""
-    torch = pytest.importorskip("torch")
+    import torch  # pyright: ignore[reportMissingImports]
 
     from tools.torch_reference import TorchSpadeGenerator
 
@@ -164,8 +167,10 @@ class _Bomb:
         return (open, (str(self.path), "w"))
 
 
+@pytest.mark.torch
 def test_a_hostile_file_is_refused_in_one_line_and_not_run(tmp_path, capsys):
-    torch = pytest.importorskip("torch")
+    import torch  # pyright: ignore[reportMissingImports]
+
     torch.save({"fc.weight": _Bomb(tmp_path / "run")}, tmp_path / "bad.pth")
     assert import_spade.main([str(tmp_path / "bad.pth"), str(tmp_path / "out")]) == 1
     text = capsys.readouterr().err

@@ -1,6 +1,5 @@
 """Conversion of VGG19 weights from every kind of file."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -19,8 +18,6 @@ from cmrjax.models.vgg19 import (
     vgg19_features,
 )
 from tools.port_vgg19 import TORCHVISION_INDEX, main, port
-
-HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +109,7 @@ def test_output_file_holds_the_source_hash_layers_and_convention(tmp_path, array
     assert [p.name for p in tmp_path.glob(".*")] == []
 
 
-@pytest.mark.skipif(not HAS_TORCH, reason="needs torch")
+@pytest.mark.torch
 def test_torch_checkpoint(tmp_path, arrays):
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -125,8 +122,8 @@ def test_torch_checkpoint(tmp_path, arrays):
     assert loaded.convention == "torchvision"
 
 
-@pytest.mark.skipif(HAS_TORCH, reason="torch is there")
-def test_without_torch_the_error_names_the_other_ways(tmp_path):
+def test_without_torch_the_error_names_the_other_ways(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "vgg19.pth").write_bytes(b"0")
     with pytest.raises(ValueError, match=r"needs PyTorch.*safetensors.*\.h5"):
         port(tmp_path / "vgg19.pth", tmp_path / "out.npz")

@@ -35,6 +35,7 @@ from tests.models.drawn import draw_variables
 from tests.models.numpy_layers import relative_error
 
 torch: Any = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
 reference: Any = importlib.import_module("tools.torch_reference")
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "spade_reference_nf2_64.npz"
