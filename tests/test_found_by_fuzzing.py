@@ -253,6 +253,10 @@ _MANIFEST_CHANGES = {
     "a box outside": (("slices", 0, "valid_box"), [0, 99, 0, 8]),
     "a box of texts": (("slices", 0, "valid_box"), ["a", 1, 2, 3]),
     "a slice of 30 digits": (("slices", 0, "slice"), 10**30),
+    "a record as number": (("provenance",), 3),
+    "settings as list": (("provenance",), {"config": []}),
+    "a network as list": (("provenance",), {"config": {"model_fingerprint": []}}),
+    "a data set in two lines": (("dataset",), "a\nb"),
 }
 
 
@@ -322,6 +326,8 @@ def test_torch_weights(tmp_path):
         np.testing.assert_array_equal(read_arrays(path)["a"], np.ones(3))
         assert "it calls" in _calling(path, bytearray, 1 << 33)
         assert "it says" in _calling(path, _Plain, 1 << 50)
+    path.write_bytes(b"\x8e" + struct.pack("<Q", 1 << 40))  # BINBYTES8, so many
+    _refused(lambda: read_arrays(path), "state dictionary")
     path.write_bytes(pickle.dumps({"a": _Folder(tmp_path / "made")}, protocol=2))
     _refused(lambda: read_arrays(path), "state dictionary")
     assert not (tmp_path / "made").exists()

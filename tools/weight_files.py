@@ -1,6 +1,7 @@
 """Weights of other frameworks as NumPy arrays; nothing in a file is executed."""
 
 import io
+import mmap
 import pickletools
 import warnings
 import zipfile
@@ -88,9 +89,13 @@ def _check_pickles(source: Path) -> None:
     """
     size = source.stat().st_size
     if not zipfile.is_zipfile(source):  # as PyTorch before 1.6 writes
-        with open(source, "rb") as file:
+        # Mapped, since pickletools asks a file for as many bytes as it says.
+        with (
+            open(source, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
+        ):
             for largest in (None, None, None, size):  # magic, version, system, state
-                _check_pickle(file, largest)
+                _check_pickle(stream, largest)
         return
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
@@ -101,7 +106,7 @@ def _check_pickles(source: Path) -> None:
         _check_pickle(io.BytesIO(archive.read(names[0])), size)
 
 
-def _check_pickle(stream: IO[bytes], largest: int | None) -> None:
+def _check_pickle(stream: IO[bytes] | mmap.mmap, largest: int | None) -> None:
     """Looks through one pickle; no number in a state is above the size of its file."""
     for operation, argument, _ in pickletools.genops(stream):
         if operation.name == "GLOBAL":

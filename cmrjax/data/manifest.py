@@ -122,7 +122,7 @@ def _check_keys(where: str, manifest: dict[str, Any], command: str) -> None:
 
 def _unfit(manifest: dict[str, Any]) -> list[str]:
     """Names what has a value that it cannot have, in order of appearance."""
-    found = []
+    found = _unfit_record(manifest)
     try:
         LabelSchema.from_dict(manifest["schema"])
     except (KeyError, TypeError, ValueError):
@@ -153,6 +153,20 @@ def _unfit(manifest: dict[str, Any]) -> list[str]:
         for name in _unfit_in_slice(entry, size, num_volumes)
     }
     return found + sorted(names)
+
+
+def _unfit_record(manifest: dict[str, Any]) -> list[str]:
+    """Names what is wrong with the record of how the data were made."""
+    found = []
+    if not _is_short_text(manifest.get("dataset", "")):
+        found.append("dataset")
+    provenance = manifest.get("provenance", {})
+    config = provenance.get("config", {}) if isinstance(provenance, dict) else None
+    if not isinstance(config, dict):
+        found.append("provenance")
+    elif not _is_short_text(config.get("model_fingerprint", "")):
+        found.append("model_fingerprint")
+    return found
 
 
 def _unfit_in_slice(
