@@ -53,16 +53,23 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", required=True, help="folder to write; finished cases in it are kept")
     add(
         "--label-source",
-        choices=LABEL_SOURCES,
         default="schema",
-        help="what the ids mean (default: the ids of the model's own schema)",
+        metavar=f"{'|'.join(LABEL_SOURCES)}|JSON",
+        help="what the ids mean (default: the ids of the model's own schema); JSON: the"
+        " file that prepare_data was given as --schema",
     )
     add(
         "--merge",
         action="store_true",
         help="the labels are multi-tissue; merge them to the model's coarser schema",
     )
-    add("--batch-size", type=int, default=8, metavar="N", help="default 8")
+    add(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="slices at a time (default 8)",
+    )
     add("--seed", type=int, default=0, help="of z, for models that have one (0)")
     add(
         "--dtype",
@@ -100,7 +107,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _spacing(text: str) -> tuple[float, float]:
     """Reads MM or MM,MM; argparse names the option where this raises."""
-    values = [float(part) for part in text.split(",")]
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
     if len(values) not in (1, 2) or not all(0 < v < float("inf") for v in values):
         raise argparse.ArgumentTypeError(f"{text!r} is no pixel size, as 1.25")
     return values[0], values[-1]
@@ -153,6 +163,9 @@ def _announce(synthesizer: Synthesizer) -> None:
     """Says which model is used, and what its labels will lack."""
     origin = synthesizer.params.origin
     _say(f"model: {origin.path}, step {origin.step}, {origin.weights} weights")
+    channels = synthesizer.params.description.architecture.out_channels
+    if channels > 1:
+        _say(f"the model has {channels} channels; their mean is written")
     missing = synthesizer.label_input.missing_classes
     if missing:
         _say(

@@ -86,7 +86,7 @@ def test_public_functions_take_the_arguments_that_are_promised():
         "load_params": "directory * weights",
         "read_volume": "path * frame",
         "synthesize": "labels params * batch_size key dtype statistics spacing",
-        "write_volume": "path array affine",
+        "write_volume": "path array affine * header",
     }
     functions = {
         name for name in cmrjax.__all__ if inspect.isfunction(getattr(cmrjax, name))

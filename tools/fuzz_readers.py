@@ -12,6 +12,7 @@ is found too. Needs Linux, and the extras `all`, `torch` and `dev`.
 import argparse
 import collections
 import dataclasses
+import importlib.util
 import json
 import select
 import subprocess
@@ -325,9 +326,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         from tools.fuzz_targets import READERS
-
-        if options.reader is None or "weights_pth" in options.reader:
-            import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         print(f"fuzz_readers: {error}; install cmrjax[all,torch,dev]", file=sys.stderr)
         return 2
@@ -338,6 +336,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"fuzz_readers: --reader={unknown[0]}: there are {', '.join(known)}",
             file=sys.stderr,
         )
+        return 2
+    if "weights_pth" in readers and importlib.util.find_spec("torch") is None:
+        print("fuzz_readers: install PyTorch: make test-torch", file=sys.stderr)
         return 2
 
     def say(line: str) -> None:

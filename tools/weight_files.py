@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -106,8 +106,11 @@ def _check_pickles(source: Path) -> None:
         _check_pickle(io.BytesIO(archive.read(names[0])), size)
 
 
-def _check_pickle(stream: IO[bytes] | mmap.mmap, largest: int | None) -> None:
-    """Looks through one pickle; no number in a state is above the size of its file."""
+def _check_pickle(stream: Any, largest: int | None) -> None:
+    """Looks through one pickle; no number in a state is above the size of its file.
+
+    `stream` has read, readline and tell, as a file and a memory map have.
+    """
     for operation, argument, _ in pickletools.genops(stream):
         if operation.name == "GLOBAL":
             module, _, name = str(argument).partition(" ")

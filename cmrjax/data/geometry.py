@@ -242,6 +242,27 @@ class GridMap:
             )
 
 
+def with_spacing(
+    affine: np.ndarray, shape: tuple[int, ...], spacing: tuple[float, float, float]
+) -> np.ndarray:
+    """Returns an affine of the same directions and centre, with another voxel size.
+
+    Args:
+        affine: [4, 4] from (x, y, z) indices to mm.
+        shape: Slices, rows, columns of the grid.
+        spacing: Voxel size (z, y, x), mm.
+
+    Returns:
+        [4, 4] float64.
+    """
+    old = np.asarray(affine, np.float64)
+    new = old.copy()
+    new[:3, :3] *= np.asarray(spacing[::-1]) / np.linalg.norm(old[:3, :3], axis=0)
+    centre = (np.asarray(shape[::-1], np.float64) - 1) / 2
+    new[:3, 3] = old[:3, :3] @ centre + old[:3, 3] - new[:3, :3] @ centre
+    return new
+
+
 def centre_crop_box(
     size: tuple[int, int], crop: tuple[int, int]
 ) -> tuple[int, int, int, int]:

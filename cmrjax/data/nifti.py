@@ -24,6 +24,11 @@ SUFFIXES = (".nii.gz", ".nii")
 LARGEST_BYTES = 8 * 2**30
 """Files whose header says more voxels than fit in it are refused before they are
 unpacked."""
+_GEOMETRY = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+    "xyzt_units",
+)
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one
 _LONGEST_NAME = 1000  # characters of a path in an error
 _SLACK_BYTES = 1 << 20  # what may follow the voxels
@@ -50,6 +55,7 @@ class NiftiFile:
         spacing_known: Whether the header tells the voxel size; False where it has 1 x 1
             x 1 with neither a unit nor an affine, as converters write it that know
             nothing.
+        header: The file's header as it is.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class NiftiFile:
     spacing: tuple[float, float, float]
     sha256: str
     spacing_known: bool = True
+    header: nib.Nifti1Header | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,8 @@ def read_nifti(path: str | Path) -> NiftiFile:
         )
     frames = values[..., None] if values.ndim == 3 else values
     known = any(v != 1.0 for v in spacing) or _says_more(header)
-    return NiftiFile(path, frames.transpose(3, 2, 1, 0), affine, spacing, digest, known)
+    frames = frames.transpose(3, 2, 1, 0)
+    return NiftiFile(path, frames, affine, spacing, digest, known, header)
 
 
 def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
@@ -154,7 +162,13 @@ def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
     return Volume(file.frames[frame], file.affine, file.spacing, file.path)
 
 
-def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(
+    path: str | Path,
+    array: np.ndarray,
+    affine: np.ndarray,
+    *,
+    header: nib.Nifti1Header | None = None,
+) -> None:
     """Writes a volume as NIfTI-1, under a temporary name first.
 
     The file depends on its arguments only (the gzip time stamp is zero).
@@ -163,7 +177,10 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
         path: A .nii or .nii.gz file.
         array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x); a type that
             NIfTI knows.
-        affine: [4, 4] from (column, row, slice) indices to mm.
+        affine: [4, 4] from (column, row, slice) indices to mm; both qform and sform.
+        header: Of a file on the same grid, whose geometry is kept as it is (voxel size,
+            qform, sform, units), so that the two lie on each other in any program. Not
+            used where it has neither qform nor sform.
 
     Raises:
         ValueError: If the name, the number of axes or the affine is not usable.
@@ -179,12 +196,40 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
     kinds = "uint8, int16, int32, float32 or float64"
     if array.dtype.name not in kinds.replace(",", "").split():
         raise ValueError(f"{path}: values are {array.dtype}; convert them to {kinds}")
-    image = nib.Nifti1Image(array.transpose(axes), np.asarray(affine, np.float64))
-    image.header.set_xyzt_units("mm", "sec")
+    affine = np.asarray(affine, np.float64)
+    kept = _kept_geometry(header, array.dtype)
+    image = nib.Nifti1Image(array.transpose(axes), None if kept else affine, kept)
+    if kept is None:
+        image.set_sform(affine, "aligned")
+        if _is_rigid(affine):
+            image.set_qform(affine, "aligned")
+        image.header.set_xyzt_units("mm", "sec")
     content = image.to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=4, mtime=0)
     write_bytes(path, content)
+
+
+def _kept_geometry(
+    header: nib.Nifti1Header | None, dtype: np.dtype
+) -> nib.Nifti1Header | None:
+    """A new header with the geometry of another one; None where that has none."""
+    if header is None or not (header["qform_code"] or header["sform_code"]):
+        return None
+    kept = nib.Nifti1Header()
+    for name in _GEOMETRY:
+        kept[name] = header[name]
+    kept["pixdim"][:4] = header["pixdim"][:4]
+    if not int(header["xyzt_units"]) & 7:  # no unit of length, which is read as mm
+        kept.set_xyzt_units("mm", "sec")
+    kept.set_data_dtype(dtype)
+    return kept
+
+
+def _is_rigid(affine: np.ndarray) -> bool:
+    """Whether the axes are at right angles, as a qform needs them."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
 
 
 def _read_bytes(path: Path) -> tuple[bytes, str]:

@@ -1,9 +1,13 @@
 """From the ids of a label file to the ids that a model knows."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from cmrjax.data.schema_file import read_schema
 from cmrjax.labels import (
     MULTI_TISSUE,
     SOURCE_LABELS,
@@ -21,8 +25,9 @@ class LabelInput:
 
     Attributes:
       schema: of the model.
-      source: what the ids in the files mean: "schema", the ids of the schema itself,
-        or a key of `SOURCE_LABELS`.
+      source: what the ids in the files mean: "schema", the ids of the schema itself, a
+        key of `SOURCE_LABELS`, or a JSON file as prepare_data's --schema takes it
+        (`cmrjax.data.schema_file`).
       merge: the files hold multi-tissue labels, which are merged to the model's coarser
         schema; what it does not have becomes background.
 
@@ -36,10 +41,10 @@ class LabelInput:
 
     def __post_init__(self) -> None:
         """Checks that the source's classes can become the model's."""
-        if self.source not in LABEL_SOURCES:
+        if self.source not in LABEL_SOURCES and not self.source.endswith(".json"):
             raise ValueError(
                 f"label source is {self.source!r}; expected one of "
-                f"{', '.join(LABEL_SOURCES)}"
+                f"{', '.join(LABEL_SOURCES)}, or a JSON file"
             )
         if self.merge:
             MULTI_TISSUE.merge_table(self.schema)
@@ -52,6 +57,19 @@ class LabelInput:
                 f"labels of source {self.source!r} have classes that the model's "
                 f"schema {self.schema.name!r} lacks: {', '.join(unknown)}{hint}"
             )
+
+    @functools.cached_property
+    def _ids(self) -> Mapping[int, str]:
+        """What each id of the files means; not for `OWN_IDS`."""
+        if self.source in SOURCE_LABELS:
+            return SOURCE_LABELS[self.source]
+        return read_schema(self.source)[1]
+
+    def settings(self) -> Any:
+        """What decides how ids are read, as JSON types: the source, or a file's ids."""
+        if self.source in LABEL_SOURCES:
+            return self.source
+        return {str(number): name for number, name in sorted(self._ids.items())}
 
     @property
     def missing_classes(self) -> tuple[str, ...]:
@@ -73,7 +91,7 @@ class LabelInput:
           ValueError: an id is not allowed; names file, slice, id and what is allowed.
         """
         if self.source != OWN_IDS:
-            ids = self._read_as.remap(labels, SOURCE_LABELS[self.source], where=where)
+            ids = self._read_as.remap(labels, self._ids, where=where)
         else:
             ids = as_integer_labels(labels, where=where)
             try:
@@ -90,7 +108,7 @@ class LabelInput:
     def _source_classes(self) -> tuple[str, ...]:
         if self.source == OWN_IDS:
             return self._read_as.class_names
-        return tuple(SOURCE_LABELS[self.source].values())
+        return tuple(self._ids.values())
 
     def _hint(self, ids: np.ndarray) -> str:
         """Suggests --merge where the ids are those of multi-tissue labels."""

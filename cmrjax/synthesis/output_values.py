@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cmrjax.data.intensity import IntensityTransform
+from cmrjax.data.intensity import (
+    ClipTransform,
+    IntensityTransform,
+    PercentileTransform,
+)
 from cmrjax.data.nifti import NiftiFile, read_nifti
 
 MODEL, UINT12 = "model", "uint12"
 _LARGEST = 4095  # of 12 bits
+_LARGEST_VALUE = 1e9  # of a reference; int32 holds it, and what lies beyond its limits
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,9 @@ class OutputValues:
         or the path of the reference.
       transform: of the model.
       reference: image whose intensities the outputs get: the model's transform is
-        undone with the limits (percentiles) that it has there.
+        undone with the limits (percentiles) that it has there. Where these are the same
+        for every image (clip), percentiles 1 and 99 of the outputs become those of the
+        reference.
     """
 
     name: str
@@ -69,11 +76,22 @@ class OutputValues:
                 f"one at {frame}; give a reference with as many frames, or with one"
             )
         try:
-            return self.transform.limits(frames[frame if len(frames) > 1 else 0])
+            low, high = self._limits_of(frames[frame if len(frames) > 1 else 0])
         except ValueError as error:
             raise ValueError(
                 f"--intensity={self.name}: {error}; give an image with contrast"
             ) from error
+        if max(abs(low), abs(high)) > _LARGEST_VALUE:
+            raise ValueError(
+                f"--intensity={self.name}: its values go from {low:g} to {high:g},"
+                " beyond those of any scanner; give an image in usual units"
+            )
+        return low, high
+
+    def _limits_of(self, volume: np.ndarray) -> tuple[float, float]:
+        if isinstance(self.transform, ClipTransform):
+            return PercentileTransform().limits(volume)
+        return self.transform.limits(volume)
 
     def convert(self, images: np.ndarray, *, frame: int) -> np.ndarray:
         """Converts images.
@@ -92,7 +110,11 @@ class OutputValues:
         if self.name == MODEL:
             return images
         low, high = self.limits(frame)
-        values = low + (np.asarray(images, np.float64) + 1.0) / 2.0 * (high - low)
+        bottom, top = -1.0, 1.0
+        if self.reference is not None and isinstance(self.transform, ClipTransform):
+            bottom, top = PercentileTransform().limits(images)
+        share = (np.asarray(images, np.float64) - bottom) / (top - bottom)
+        values = low + share * (high - low)
         whole = self.reference is None or self.reference.frames.dtype.kind in "iu"
         if not whole:
             return values.astype(np.float32)
@@ -106,4 +128,7 @@ class OutputValues:
             return "[-1, 1], as the model was trained; no native units"
         low, high = self.limits(frame)
         source = "12 bits" if self.reference is None else f"as in {self.name}"
-        return f"{low:g} to {high:g} for the model's -1 to 1, {source}"
+        ends = "the model's -1 to 1"
+        if self.reference is not None and isinstance(self.transform, ClipTransform):
+            ends = "percentiles 1 and 99 of each image"
+        return f"{low:g} to {high:g} for {ends}, {source}"

@@ -22,8 +22,9 @@ from cmrjax.training.state import Variables
 
 STATISTICS = ("running", "batch")
 
-# By id of the parameters and dtype; gone with the parameters.
-_READY: dict[tuple[int, str], Variables] = {}
+# What was made of which arrays, by id of the parameters and dtype; gone with the
+# parameters.
+_READY: dict[tuple[int, str], tuple[list[Any], Variables]] = {}
 
 
 def synthesize(
@@ -34,7 +35,7 @@ def synthesize(
     key: jax.Array | None = None,
     dtype: str = "float32",
     statistics: str = "running",
-    spacing: float | tuple[float, float] | None = None,
+    spacing: float | tuple[float, ...] | None = None,
 ) -> np.ndarray:
     """Generates an image for each label map.
 
@@ -51,7 +52,8 @@ def synthesize(
     Args:
       labels: [h, w], [b, h, w] or a volume [d, h, w], integers of any type (NumPy or
         JAX), ids of `params.description.schema`.
-      params: from `load_params` or `init_params`.
+      params: from `load_params` or `init_params`. Its arrays are not to be changed in
+        place: what is computed from them once is kept.
       batch_size: how many slices are in memory at a time, rounded down to a power of
         two.
       key: only for models with a latent z: one key, and all slices share one z, as the
@@ -61,9 +63,10 @@ def synthesize(
       statistics: of batch normalisation. "running": those of the training. "batch":
         those of all slices in this call together, in one batch whatever `batch_size`,
         without the padding; for labels unlike those of the training.
-      spacing: pixel size of the labels, mm, one number or (rows, columns): the labels
-        are resampled to the model's grid and the images back to theirs. None: they are
-        at the model's spacing.
+      spacing: pixel size of the labels, mm, one number, (rows, columns), or a volume's
+        (slices, rows, columns) as `read_volume` gives it: the labels are resampled to
+        the model's grid and the images back to theirs. A model with z works at one
+        size: what it does not cover is -1. None: they are at the model's spacing.
 
     Returns:
       Images float32 in [-1, 1], with the shape of `labels`. For a network with more
@@ -72,27 +75,61 @@ def synthesize(
     Raises:
       ValueError: the labels are no label maps, or hold an id that the model does not
         know (slice, id and the allowed ids are named); the key is missing or too much;
-        or a model with z is given another image size than it was trained on.
+        a model with z is given another image size than it was trained on; or batch
+        size, dtype, statistics or spacing cannot be.
     """
     label_maps, single = _check_labels(labels, params)
-    if statistics not in STATISTICS:
-        raise ValueError(f"statistics is {statistics!r}; expected one of {STATISTICS}")
-    if spacing is not None:
+    settings = {
+        "batch_size": batch_size,
+        "key": key,
+        "dtype": dtype,
+        "statistics": statistics,
+    }
+    if spacing is None:
+        images = generate(label_maps, params, **settings)
+    else:
         grid = model_grid(label_maps.shape[1:], spacing, params.description)
-        images = synthesize(
+        images = generate(
             grid.labels_to_model(label_maps),
             params,
-            batch_size=batch_size,
-            key=key,
-            dtype=dtype,
-            statistics=statistics,
+            valid_box=grid.valid_box,
+            **settings,
         )
         images = images_to_labels(images, grid)
-        return images[0] if single else images
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {DTYPES}")
+    if params.description.architecture.out_channels == 1:
+        images = images[..., 0]
+    return images[0] if single else images
+
+
+def generate(
+    label_maps: np.ndarray,
+    params: ModelParams,
+    *,
+    batch_size: int = 8,
+    key: jax.Array | None = None,
+    dtype: str = "float32",
+    statistics: str = "running",
+    valid_box: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
+    """Generates images on the model's grid; `synthesize` says what the rest means.
+
+    Args:
+      label_maps: [b, h, w] uint8, ids of the model's schema at its pixel spacing.
+      params: the model.
+      batch_size: slices in memory at a time.
+      key: for models with z.
+      dtype: of activations.
+      statistics: of batch normalisation.
+      valid_box: (r0, r1, c0, c1), the part of the label maps that is not padding, for
+        statistics "batch"; None: all of it.
+
+    Returns:
+      Images [b, h, w, c] float32 in [-1, 1].
+
+    Raises:
+      ValueError: see `synthesize`.
+    """
+    _check_settings(batch_size, dtype, statistics)
     architecture = params.description.architecture
     padded, box = _pad(label_maps, architecture.size_multiple)
     latent = _draw_latent(key, padded.shape, params)
@@ -100,7 +137,8 @@ def synthesize(
     variables = _ready_variables(params, dtype)
     together = statistics == "batch"
     inside = np.zeros(padded.shape, bool)
-    inside[:, *box] = True
+    r0, r1, c0, c1 = valid_box or (0, label_maps.shape[1], 0, label_maps.shape[2])
+    inside[:, *box][:, r0:r1, c0:c1] = True
     for start, stop, bucket in plan_batches(
         len(padded), _next_power(len(padded)) if together else batch_size
     ):
@@ -113,30 +151,26 @@ def synthesize(
             dtype=dtype,
         )
         images[start:stop] = np.asarray(made)[: stop - start, *box]
-    if architecture.out_channels == 1:
-        images = images[..., 0]
-    return images[0] if single else images
+    return images
 
 
 def model_grid(
     shape: tuple[int, ...],
-    spacing: float | tuple[float, float],
+    spacing: float | tuple[float, ...],
     description: ModelDescription,
 ) -> GridMap:
     """Returns the relation between the grid of labels and the model's.
 
     Args:
       shape: rows and columns of the labels.
-      spacing: pixel size of the labels, mm, one number or (rows, columns).
+      spacing: pixel size of the labels, mm; see `synthesize`.
       description: of the model. A model with z works at one size only, to which the
         grid is cropped or padded; for others it covers the labels' field of view.
 
     Raises:
-      ValueError: the spacing is not positive.
+      ValueError: the spacing is no pixel size.
     """
-    rows, columns = np.broadcast_to(np.asarray(spacing, float), (2,)).tolist()
-    if not all(0 < s < np.inf for s in (rows, columns)):
-        raise ValueError(f"spacing is {spacing}; expected positive numbers, mm")
+    rows, columns = _in_plane(spacing)
     there = (description.spacing, description.spacing)
     here = (int(shape[0]), int(shape[1]))
     side = description.image_size
@@ -146,10 +180,24 @@ def model_grid(
     return GridMap(here, (rows, columns), there, size)
 
 
+def _in_plane(spacing: float | tuple[float, ...]) -> tuple[float, float]:
+    """Returns (rows, columns) in mm of one, two or three numbers."""
+    try:
+        values = np.atleast_1d(np.asarray(spacing, float))
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape not in ((1,), (2,), (3,)) or not all(
+        0 < v < np.inf for v in values
+    ):
+        raise ValueError(
+            f"spacing is {spacing!r}; expected positive numbers, mm: one, (rows, "
+            "columns) or (slices, rows, columns)"
+        )
+    return float(values[max(len(values) - 2, 0)]), float(values[-1])
+
+
 def images_to_labels(images: np.ndarray, grid: GridMap) -> np.ndarray:
-    """Resamples images [d, h, w] or [d, h, w, c] back to the grid of the labels."""
-    if images.ndim == 3:
-        return grid.image_to_native(images)
+    """Resamples images [d, h, w, c] back to the grid of the labels."""
     channels = [grid.image_to_native(images[..., c]) for c in range(images.shape[-1])]
     return np.stack(channels, axis=-1)
 
@@ -161,10 +209,20 @@ def _next_power(count: int) -> int:
 def _ready_variables(params: ModelParams, dtype: str) -> Variables:
     """What evaluations need of the variables, made once for each `params`."""
     key = (id(params), dtype)
-    if key not in _READY:
-        _READY[key] = _make_ready(params.variables, dtype=dtype)
-        weakref.finalize(params, _READY.pop, key, None)
-    return _READY[key]
+    arrays = jax.tree.leaves(params.variables)
+    kept, ready = _READY.get(key, ([], {}))
+    if not _are_same(kept, arrays):
+        if key not in _READY:
+            weakref.finalize(params, _READY.pop, key, None)
+        ready = _make_ready(params.variables, dtype=dtype)
+        _READY[key] = (arrays, ready)
+    return ready
+
+
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    if len(some) != len(others):
+        return False
+    return all(a is b for a, b in zip(some, others, strict=True))
 
 
 @functools.partial(jax.jit, static_argnames="dtype")
@@ -232,6 +290,19 @@ def _check_labels(labels: Any, params: ModelParams) -> tuple[np.ndarray, bool]:
     return (label_maps[None] if single else label_maps), single
 
 
+def _check_settings(batch_size: int, dtype: str, statistics: str) -> None:
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size!r}; expected a whole number, at least 1"
+        )
+    for name, value, known in (
+        ("dtype", dtype, DTYPES),
+        ("statistics", statistics, STATISTICS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {known}")
+
+
 def _pad(
     label_maps: np.ndarray, multiple: int
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -251,6 +322,22 @@ def _fill(batch: np.ndarray, bucket: int) -> np.ndarray:
     return np.pad(batch, widths)
 
 
+def _as_key(key: Any) -> jax.Array:
+    """Returns a typed key; those of `jax.random.PRNGKey` are taken too."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return key
+    if dtype == np.uint32 and key.shape[-1:] == (2,):
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    found = "this model draws a latent z"
+    if key is not None:
+        found = f"key is a {type(key).__name__}"
+    raise ValueError(
+        f"{found}; give key=jax.random.key(seed), or one key for each slice, "
+        "jax.random.split(jax.random.key(seed), num_slices)"
+    )
+
+
 def _draw_latent(
     key: jax.Array | None, shape: tuple[int, ...], params: ModelParams
 ) -> np.ndarray | None:
@@ -265,11 +352,7 @@ def _draw_latent(
                 "key is given, but this model has no latent z; leave it out"
             )
         return None
-    if key is None:
-        raise ValueError(
-            "this model draws a latent z; give key=jax.random.key(seed), or one key "
-            "for each slice"
-        )
+    key = _as_key(key)
     if shape[1:] != (side, side):
         raise ValueError(
             f"labels have {shape[1]} x {shape[2]} pixels (after padding); a model with "

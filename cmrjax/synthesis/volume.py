@@ -2,8 +2,9 @@
 
 Of a label file `case_gt.nii.gz` come, in the folder of the outputs:
 
-- `case.nii.gz`, the image: axes, shape and affine of the labels, or of the model's grid
-  (`Synthesizer.grid`); float32 in [-1, 1], or other values (`OutputValues`);
+- `case.nii.gz`, the image: axes, shape and header geometry of the labels, or of the
+  model's grid (`Synthesizer.grid`); float32 in [-1, 1], or other values
+  (`OutputValues`); of a network with several channels their mean;
 - `case_gt.nii.gz`, the labels on the same grid: uint8, ids of the model's schema;
 - `case.json`: model, label file, settings and hashes.
 
@@ -21,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmrjax.data.geometry import GridMap
+from cmrjax.data.geometry import GridMap, with_spacing
 from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix, write_volume
 from cmrjax.files import provenance, read_json, sha256_file, write_json
 from cmrjax.synthesis.label_input import LabelInput
@@ -29,9 +30,9 @@ from cmrjax.synthesis.output_values import MODEL, OutputValues
 from cmrjax.synthesis.params import ModelParams, hash_params
 from cmrjax.synthesis.sample import (
     STATISTICS,
+    generate,
     images_to_labels,
     model_grid,
-    synthesize,
 )
 
 FORMAT = "cmrjax-synthesis-1"
@@ -121,7 +122,7 @@ class Synthesizer:
         return {
             "format": FORMAT,
             "model_sha256": self.model_sha256,
-            "label_source": self.label_input.source,
+            "label_source": self.label_input.settings(),
             "merge": self.label_input.merge,
             "dtype": self.dtype,
             "grid": self.grid,
@@ -152,8 +153,16 @@ class Synthesizer:
             spacing = (model, model)
         return model_grid(file.frames.shape[2:], spacing, self.params.description)
 
-    def images(self, labels: np.ndarray, *, salt: int) -> np.ndarray:
-        """Returns images of [d, h, w] labels; `salt` sets z apart from other calls.
+    def images(self, labels: np.ndarray, grid: GridMap, *, salt: int) -> np.ndarray:
+        """Generates the images of a volume.
+
+        Args:
+          labels: [d, h, w] uint8 on the model's grid.
+          grid: that of the model, which knows what of it is padding.
+          salt: sets z apart from other calls.
+
+        Returns:
+          [d, h, w] float32 in [-1, 1], the mean of the channels.
 
         Raises:
           ValueError: the model returns NaN.
@@ -161,14 +170,15 @@ class Synthesizer:
         key = None
         if self.params.description.architecture.latent_size:
             key = jax.random.fold_in(jax.random.key(self.seed), salt)
-        images = synthesize(
+        images = generate(
             labels,
             self.params,
             batch_size=self.batch_size,
             key=key,
             dtype=self.dtype,
             statistics=self.statistics,
-        )
+            valid_box=grid.valid_box,
+        ).mean(axis=-1)
         if not np.isfinite(images).all():
             raise ValueError(
                 f"the model {self.params.origin.path} returns NaN; take an earlier "
@@ -241,27 +251,58 @@ def synthesize_file(
     salt = int(file.sha256[:7], 16)
     grid = synthesizer.grid_of(file)
     on_model = synthesizer.grid == "model"
-    affine = grid.model_affine(file.affine) if on_model else file.affine
+    affine, header = _geometry(file, grid, synthesizer)
     outputs: dict[str, np.ndarray] = {}
     for t in labelled:
         stem = name if len(labels) == 1 else f"{name}_frame{t:02d}"
         model_labels = grid.labels_to_model(labels[t])
-        image = synthesizer.images(model_labels, salt=salt ^ t)
+        image = synthesizer.images(model_labels, grid, salt=salt ^ t)
         if not on_model:
-            image = images_to_labels(image, grid)
+            image = images_to_labels(image[..., None], grid)[..., 0]
         values = synthesizer.values.convert(image, frame=t)
         outputs[f"{stem}.nii.gz"] = values
         outputs[f"{stem}{LABEL_MARK}.nii.gz"] = model_labels if on_model else labels[t]
     folder.mkdir(parents=True, exist_ok=True)
     record_path.unlink(missing_ok=True)
     for file_name, array in outputs.items():
-        write_volume(folder / file_name, array, affine)
+        write_volume(folder / file_name, array, affine, header=header)
     recorded = earlier.get("outputs")
     if isinstance(recorded, dict):
         _remove_stale(folder, name, set(recorded) - set(outputs))
     hashes = {file_name: sha256_file(folder / file_name) for file_name in outputs}
     write_json(record_path, _record(file, grid, labelled, hashes, synthesizer))
-    return _warnings(file, grid)
+    return _warnings(file, grid, synthesizer)
+
+
+def _geometry(
+    file: NiftiFile, grid: GridMap, synthesizer: Synthesizer
+) -> tuple[np.ndarray, Any]:
+    """Returns the affine of the outputs, and the header whose geometry they keep.
+
+    On the labels' grid the outputs lie on the label file as it is, whatever its header
+    says twice. Where the user said the pixel size, or the pixels are the model's, the
+    pixel size is the one that was worked with, around the same centre.
+    """
+    on_model = synthesizer.grid == "model"
+    if not on_model and synthesizer.spacing is None:
+        return file.affine, file.header
+    affine = file.affine
+    worked_with = (file.spacing[0], *grid.native_spacing)
+    if synthesizer.spacing is not None:
+        worked_with = (_sides(affine)[0], *grid.native_spacing)
+    if _contradicts(_sides(affine), worked_with):
+        affine = with_spacing(affine, file.frames.shape[1:], worked_with)
+    return (grid.model_affine(affine) if on_model else affine), None
+
+
+def _sides(affine: np.ndarray) -> tuple[float, float, float]:
+    """Voxel size (z, y, x) in mm by an affine."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return z, y, x
+
+
+def _contradicts(some: tuple[float, ...], others: tuple[float, ...]) -> bool:
+    return bool(np.abs(np.divide(some, others) - 1).max() > 1e-3)
 
 
 def _record(
@@ -305,7 +346,7 @@ def _record(
     }
 
 
-def _warnings(file: NiftiFile, grid: GridMap) -> list[str]:
+def _warnings(file: NiftiFile, grid: GridMap, synthesizer: Synthesizer) -> list[str]:
     """Lines on what the header says twice, and on labels that the model cannot see."""
     z, y, x = file.spacing
     lines = []
@@ -315,12 +356,14 @@ def _warnings(file: NiftiFile, grid: GridMap) -> list[str]:
             f"{file.path}: the labels reach beyond the {c} x {r} pixels of "
             f"{grid.spacing[0]:g} mm that the model works at; what is outside is -1"
         )
-    sides = np.linalg.norm(file.affine[:3, :3], axis=0)
-    if np.abs(sides / (x, y, z) - 1).max() > 1e-3:
-        a, b, c = sides
+    if synthesizer.spacing is None and _contradicts(_sides(file.affine), file.spacing):
+        c, b, a = _sides(file.affine)
+        kept = "lie on the label file as it is"
+        if synthesizer.grid == "model":
+            kept = "have the first, so they do not lie on the label file"
         lines.append(
-            f"{file.path}: voxel size is {x:g} x {y:g} x {z:g} mm in the header and "
-            f"{a:g} x {b:g} x {c:g} mm by its affine; the outputs have the affine's"
+            f"{file.path}: voxel size is {x:g} x {y:g} x {z:g} mm in the header, which "
+            f"is used, and {a:g} x {b:g} x {c:g} mm by its affine; the outputs {kept}"
         )
     return lines
 

@@ -129,7 +129,7 @@ def test_memory_is_named_as_the_cause(tmp_path, synthesizer, monkeypatch):
     def fail(*arguments, **settings):
         raise MemoryError
 
-    monkeypatch.setattr("cmrjax.synthesis.volume.synthesize", fail)
+    monkeypatch.setattr("cmrjax.synthesis.volume.generate", fail)
     cases = find_cases(path, tmp_path / "out")
     summary = synthesize_cases(cases, tmp_path / "out", synthesizer, warn=print)
     (problem,) = summary.problems

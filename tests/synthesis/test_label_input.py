@@ -1,5 +1,7 @@
 """Ids of label files to ids of the model."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,19 @@ def test_a_source_is_remapped_by_name():
     acdc = LabelInput(CAVITY, "acdc").read(np.array([[[0, 1, 2, 3]]]), where="a.nii")
     np.testing.assert_array_equal(acdc, [[[0, 3, 2, 1]]])
     assert acdc.dtype == np.uint8
+
+
+def test_ids_of_a_file_are_remapped_by_name(tmp_path):
+    path = tmp_path / "classes.json"
+    classes = {"name": "own", "class_names": ["background", "LV", "RV"]}
+    path.write_text(json.dumps(classes | {"ids": {"0": "background", "500": "LV"}}))
+    source = LabelInput(CAVITY, str(path))
+    found = source.read(np.array([[0, 500]]), where="x")
+    np.testing.assert_array_equal(found, [[0, CAVITY.class_names.index("LV")]])
+    assert source.settings() == {"0": "background", "500": "LV"}
+    assert source.missing_classes == ("MYO", "RV")
+    with pytest.raises(ValueError, match=r"none.json: no such schema file"):
+        LabelInput(CAVITY, str(tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize("source", ["schema", "simulated"])

@@ -65,6 +65,14 @@ def test_what_is_made_ready_is_kept_as_long_as_the_parameters(labels):
     assert len(sample._READY) == before
 
 
+def test_arrays_that_are_replaced_count(labels):
+    own = make_params(seed=5)
+    before = synthesize(labels[:1], own)
+    last = own.variables["params"]["conv_img"]
+    last["bias"] = last["bias"] + 1.0
+    assert np.abs(synthesize(labels[:1], own) - before).max() > 0.1
+
+
 def test_one_slice_is_the_slice_of_the_batch(model, labels):
     images = synthesize(labels[:2], model)
     alone = synthesize(labels[1], model)
@@ -179,8 +187,9 @@ def test_what_is_no_label_map_is_refused(model, wrong, text):
 
 
 def test_arguments_are_checked(model, labels):
-    with pytest.raises(ValueError, match="batch_size is 0; expected at least 1"):
-        synthesize(labels, model, batch_size=0)
+    for size in (0, 1.5, "8"):
+        with pytest.raises(ValueError, match=r"batch_size is .*; expected a whol"):
+            synthesize(labels, model, batch_size=size)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"params is a dict; expected what cmrjax\.lo"):
         synthesize(labels, model.variables)
     with pytest.raises(ValueError, match="key is given, but this model has no latent"):
@@ -196,6 +205,18 @@ def test_a_latent_model_needs_a_key_and_its_own_size(labels):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(ValueError, match=r"key has shape \(2,\); .*\(3,\), one for"):
         synthesize(labels, latent_model, key=keys)
+
+
+@pytest.mark.parametrize("slices", [2, 3])
+def test_keys_of_the_old_kind_are_taken_and_numbers_are_not(labels, slices):
+    latent_model = make_params(latent_size=3)
+    old = synthesize(labels[:slices], latent_model, key=jax.random.PRNGKey(4))
+    new = synthesize(labels[:slices], latent_model, key=jax.random.key(4))
+    np.testing.assert_array_equal(old, new)
+    keys: Any
+    for keys in (4, [jax.random.key(0)], np.zeros(2)):
+        with pytest.raises(ValueError, match=r"key is a .*; give key=jax\.random"):
+            synthesize(labels[:slices], latent_model, key=keys)
 
 
 def test_a_key_gives_one_z_to_a_volume_and_keys_one_to_each_slice():
@@ -246,13 +267,36 @@ def test_batch_statistics_do_not_see_the_padding(model, labels):
     np.testing.assert_allclose(found, whole[:, 4:28, 3:28, 0], atol=2e-3)
 
 
+def test_batch_statistics_do_not_see_the_padding_to_the_size_of_a_latent_model(labels):
+    """A model with z works at 32 x 32: what is smaller is padded before the network."""
+    latent_model = make_params(latent_size=3)
+    spacing = latent_model.description.spacing
+    cut, key = labels[:, :20, :24], jax.random.key(3)
+    found = synthesize(
+        cut, latent_model, key=key, statistics="batch", spacing=(9.0, spacing, spacing)
+    )
+    padded, mask = np.zeros((3, 32, 32), np.uint8), np.zeros((3, 32, 32), bool)
+    padded[:, 6:26, 4:28], mask[:, 6:26, 4:28] = cut, True
+    generator = SpadeGenerator(latent_model.description.architecture)
+    forward = jax.jit(functools.partial(generator.apply, train=False))
+    z = jnp.broadcast_to(jax.random.normal(jax.random.key(3), (3,)), (3, 3))
+    whole: Any = forward(
+        latent_model.variables, jnp.asarray(padded), z, statistics_mask=mask
+    )
+    np.testing.assert_allclose(found, whole[:, 6:26, 4:28, 0], atol=2e-3)
+    unmasked: Any = forward(
+        latent_model.variables, jnp.asarray(padded), z, statistics_mask=mask | True
+    )
+    assert np.abs(found - unmasked[:, 6:26, 4:28, 0]).max() > 1e-2
+
+
 def test_statistics_must_be_known():
     with pytest.raises(ValueError, match="statistics is 'mean'; expected one of"):
         synthesize(np.zeros((64, 64), np.uint8), make_params(), statistics="mean")
 
 
-@pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan")])
-def test_spacing_must_be_a_size(spacing):
+@pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan"), "a", (1, 2, 3, 4), ()])
+def test_spacing_must_be_a_size(spacing: Any):
     with pytest.raises(ValueError, match="expected positive numbers, mm"):
         synthesize(np.zeros((64, 64), np.uint8), make_params(), spacing=spacing)
 

@@ -1,5 +1,6 @@
 """One label file: images, labels, record, warnings, refusals."""
 
+import dataclasses
 import json
 
 import nibabel as nib
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from cmrjax.data.geometry import GridMap
+from cmrjax.data.intensity import ClipTransform
 from cmrjax.files import sha256_file
 from cmrjax.synthesis.sample import synthesize
 from cmrjax.synthesis.volume import (
@@ -207,7 +209,16 @@ def test_a_spacing_that_is_given_counts_and_an_unknown_one_is_refused(tmp_path):
     assert "--spacing=MM" in str(error.value)
     given = Synthesizer.create(make_params(), spacing=(2.66, 2.66), grid="model")
     synthesize_file(path, tmp_path / "out", given)
-    assert read(tmp_path / "out" / "a.nii.gz")[0].shape == (40, 60, 3)
+    image, affine = read(tmp_path / "out" / "a.nii.gz")
+    assert image.shape == (40, 60, 3)
+    np.testing.assert_allclose(_zooms(affine), (1.33, 1.33, 1.0), rtol=1e-6)
+    as_it_is = Synthesizer.create(make_params(), spacing=(2.66, 1.2))
+    synthesize_file(path, tmp_path / "as_it_is", as_it_is)
+    image, affine = read(tmp_path / "as_it_is" / "a.nii.gz")
+    assert image.shape == draw_labels().shape
+    np.testing.assert_allclose(_zooms(affine), (1.2, 2.66, 1.0), rtol=1e-6)
+    middle = world(nib.Nifti1Image.from_filename(path).affine, 9.5, 14.5, 1)
+    np.testing.assert_allclose(world(affine, 9.5, 14.5, 1), middle, atol=1e-4)
 
 
 def test_intensities(tmp_path, label_path):
@@ -256,16 +267,80 @@ def test_batch_statistics_are_those_of_the_volume(tmp_path, label_path):
     assert np.abs(running - expected).max() > 1e-3
 
 
-def test_a_header_that_contradicts_its_affine_is_said(tmp_path, synthesizer):
+def _zooms(affine):
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def _contradictory(path, pixdim):
+    """A file whose voxel size is another than that of its affine."""
     image = nib.Nifti1Image(draw_labels(), AFFINE)
-    image.header["pixdim"][3] = 8.0
-    path = tmp_path / "a_gt.nii"
-    path.write_bytes(image.to_bytes())
-    raw = bytearray(path.read_bytes())
-    raw[88:92] = np.float32(8.0).tobytes()  # pixdim[3], as to_bytes may mend it
+    image.set_qform(AFFINE, "scanner")
+    raw = bytearray(image.to_bytes())
+    raw[80:92] = np.asarray(pixdim, np.float32).tobytes()  # to_bytes would mend it
     path.write_bytes(raw)
+    return path
+
+
+def test_a_header_that_contradicts_its_affine_is_said(tmp_path, synthesizer):
+    path = _contradictory(tmp_path / "a_gt.nii", (1.33, 1.33, 8))
     (line,) = synthesize_file(path, tmp_path / "out", synthesizer)
-    assert "1.33 x 1.33 x 8 mm in the header and 1.33 x 1.33 x 9 mm by its aff" in line
+    assert "1.33 x 1.33 x 8 mm in the header, which is used, and 1.33 x 1.33 x " in line
+    assert line.endswith("the outputs lie on the label file as it is")
+
+
+def test_outputs_keep_the_geometry_of_the_labels_header(tmp_path, synthesizer):
+    path = _contradictory(tmp_path / "a_gt.nii", (2.0, 1.6, 8))
+    synthesize_file(path, tmp_path / "out", synthesizer)
+    before = nib.Nifti1Image.from_filename(path).header
+    for name in ("a.nii.gz", "a_gt.nii.gz"):
+        after = nib.Nifti1Image.from_filename(tmp_path / "out" / name).header
+        for field in ("srow_x", "srow_y", "srow_z", "quatern_b", "qoffset_x"):
+            np.testing.assert_array_equal(after[field], before[field])
+        np.testing.assert_array_equal(after["pixdim"][:4], before["pixdim"][:4])
+        assert after["qform_code"] == before["qform_code"] == 1
+        assert after["sform_code"] == before["sform_code"]
+
+
+def test_the_models_pixels_have_the_models_size_whatever_the_affine_says(tmp_path):
+    synthesizer = Synthesizer.create(make_params(), grid="model")
+    path = _contradictory(tmp_path / "a_gt.nii", (2.0, 1.6, 8))
+    (line,) = synthesize_file(path, tmp_path / "out", synthesizer)
+    assert line.endswith("so they do not lie on the label file")
+    image, affine = read(tmp_path / "out" / "a.nii.gz")
+    assert image.shape == (30, 36, 3)
+    np.testing.assert_allclose(_zooms(affine), (1.33, 1.33, 8.0), rtol=1e-6)
+    centre = world(AFFINE, 9.5, 14.5, 1)
+    np.testing.assert_allclose(world(affine, 14.5, 17.5, 1), centre, atol=1e-4)
+
+
+def test_channels_are_averaged(tmp_path, label_path):
+    params = make_params(out_channels=3)
+    synthesize_file(label_path, tmp_path / "out", Synthesizer.create(params))
+    image, _ = read(tmp_path / "out" / "case.nii.gz")
+    colours = synthesize(draw_labels().transpose(2, 1, 0), params)
+    assert colours.shape == (3, 30, 20, 3)
+    np.testing.assert_allclose(image.transpose(2, 1, 0), colours.mean(-1), atol=2e-5)
+
+
+def test_clipped_models_get_the_range_of_a_reference(tmp_path, label_path):
+    params = make_params()
+    description = dataclasses.replace(params.description, transform=ClipTransform())
+    params = dataclasses.replace(params, description=description)
+    reference = np.linspace(-900, -600, 400, dtype=np.int16).reshape(20, 10, 2)
+    nib.save(nib.Nifti1Image(reference, AFFINE), tmp_path / "real.nii.gz")
+    like = Synthesizer.create(params, intensity=str(tmp_path / "real.nii.gz"))
+    synthesize_file(label_path, tmp_path / "like", like)
+    values, _ = read(tmp_path / "like" / "case.nii.gz")
+    np.testing.assert_allclose(
+        np.percentile(values, [1, 99]), np.percentile(reference, [1, 99]), atol=1
+    )
+
+
+def test_a_reference_beyond_all_scanners_is_refused(tmp_path):
+    huge = np.arange(400, dtype=np.int64).reshape(20, 10, 2) << 50
+    nib.save(nib.Nifti1Image(huge, AFFINE, dtype=np.int64), tmp_path / "huge.nii")
+    with pytest.raises(ValueError, match=r"huge.nii: its values go from .*e\+17, be"):
+        Synthesizer.create(make_params(), intensity=str(tmp_path / "huge.nii"))
 
 
 def test_what_cannot_be_used_is_said_in_one_line_with_the_file(tmp_path, synthesizer):

@@ -20,13 +20,17 @@ def make_params(
     image_size: int = 32,
     base_features: int = 1,
     latent_size: int = 0,
+    out_channels: int = 1,
     schema: LabelSchema | None = None,
     seed: int = 0,
     step: int = 7,
 ) -> ModelParams:
     """Parameters whose images vary visibly with the labels, inside of (-1, 1)."""
     architecture = GeneratorArchitecture(
-        num_classes, base_features=base_features, latent_size=latent_size
+        num_classes,
+        base_features=base_features,
+        latent_size=latent_size,
+        out_channels=out_channels,
     )
     shapes = _shapes(architecture, image_size)
     description = ModelDescription(
