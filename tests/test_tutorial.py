@@ -140,11 +140,11 @@ def test_files_that_the_text_names_are_there(done):
     assert (made / "evaluation" / "panel.png").is_file()
     assert list((made / "model" / "panels").iterdir())
     assert (made / "model" / "metrics.jsonl").is_file()
-    names = {path.name for path in (made / "synthetic").rglob("SIM0002_sa*")}
+    names = {path.name for path in (made / "synthetic").rglob("SIM0000_sa*")}
     assert names == {
-        *("SIM0002_sa_frame00.nii.gz", "SIM0002_sa_frame00_gt.nii.gz"),
-        *("SIM0002_sa_frame01.nii.gz", "SIM0002_sa_frame01_gt.nii.gz"),
-        "SIM0002_sa.json",
+        *("SIM0000_sa_frame00.nii.gz", "SIM0000_sa_frame00_gt.nii.gz"),
+        *("SIM0000_sa_frame01.nii.gz", "SIM0000_sa_frame01_gt.nii.gz"),
+        "SIM0000_sa.json",
     }
 
 
@@ -152,7 +152,7 @@ def test_the_thick_wall_is_thicker_and_its_image_is_on_the_same_grid(done):
     folder, _ = done
     synthetic = folder / "tutorial" / "synthetic"
     image, label, before = (
-        Nifti1Image.from_filename(synthetic / f"SIM0002_{name}.nii.gz")
+        Nifti1Image.from_filename(synthetic / f"SIM0000_{name}.nii.gz")
         for name in ("thick", "thick_gt", "sa_frame00_gt")
     )
     assert image.shape == label.shape
