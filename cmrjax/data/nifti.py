@@ -50,6 +50,11 @@ class NiftiFile:
         spacing_known: Whether the header tells the voxel size; False where it has 1 x 1
             x 1 with neither a unit nor an affine, as converters write it that know
             nothing.
+        looks_unset: Whether the header looks as if the voxel size was lost: 1 x 1 x 1
+            mm and no affine or, up to signs, the identity, as ``Nifti1Image(array,
+            np.eye(4))`` writes it, and other libraries where nothing is set.
+        placed: Whether the header says where the voxels lie: sform or qform are set
+            and it does not look unset.
     """
 
     path: Path
@@ -58,6 +63,8 @@ class NiftiFile:
     spacing: tuple[float, float, float]
     sha256: str
     spacing_known: bool = True
+    looks_unset: bool = False
+    placed: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,19 @@ def read_nifti(path: str | Path) -> NiftiFile:
             " sform or qform"
         )
     frames = values[..., None] if values.ndim == 3 else values
-    known = any(v != 1.0 for v in spacing) or _says_more(header)
-    return NiftiFile(path, frames.transpose(3, 2, 1, 0), affine, spacing, digest, known)
+    unit_cubes = all(v == 1.0 for v in spacing)
+    coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
+    unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
+    return NiftiFile(
+        path,
+        frames.transpose(3, 2, 1, 0),
+        affine,
+        spacing,
+        digest,
+        spacing_known=not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7),
+        looks_unset=unset,
+        placed=coded and not unset,
+    )
 
 
 def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
@@ -313,12 +331,6 @@ def _spacing(
             f" {LARGEST_FIELD:g} mm; repair the header's pixdim or its unit"
         )
     return (z, y, x), factor
-
-
-def _says_more(header: nib.Nifti1Header) -> bool:
-    """Whether unit, qform or sform were set, so that 1 x 1 x 1 mm is meant."""
-    unit = int(header["xyzt_units"]) & 7
-    return bool(unit or int(header["qform_code"]) or int(header["sform_code"]))
 
 
 def _one_line(error: BaseException) -> str:
