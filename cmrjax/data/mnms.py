@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
-from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects, read_rows
+from cmrjax.data.records import (
+    PHASES,
+    FilePair,
+    SubjectRecord,
+    Subjects,
+    frame_index,
+    read_rows,
+)
 from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
@@ -153,16 +160,13 @@ def _existing(folder: Path, stem: str) -> Path | None:
 
 
 def _frame(text: str, phase: str, code: str, table_path: Path) -> int:
-    try:
-        frame = float(text)
-    except ValueError:
-        frame = -1.0
-    if frame < 0 or not frame.is_integer():
+    frame = frame_index(text)
+    if frame is None:
         raise ValueError(
             f"{table_path}: {code} has {phase} = {shorten(repr(text))}, expected the"
             " index of a frame (0, 1, ...); fill it in or leave the subject out"
         )
-    return int(frame)
+    return frame
 
 
 def _centre(text: str) -> str:
