@@ -81,7 +81,7 @@ def _table_row(row: str) -> bytes:
 
 
 def _read_table(path: pathlib.Path) -> object:
-    return nifti_table.find_subjects(None, table=path)
+    raise ValueError(nifti_table.find_subjects(None, table=path).problems[0])
 
 
 def _read_mnms(path: pathlib.Path) -> object:
@@ -165,6 +165,9 @@ _TABLES: dict[str, bytes] = {
     "a code in two lines": _table_row('x.nii.gz,,"p\n1",ED,A,1'),
     "a column twice that cannot be printed": b"\x1e,\x1e,image,label,subject,phase,"
     b"vendor,centre\n",
+    "a comma that is not quoted": _table_row("x.nii.gz,,p1,ED,A,1,Leeds"),
+    "a spacing that is a word": b"image,label,subject,phase,vendor,centre,spacing\n"
+    b"t.csv,t.csv,p1,ED,A,1,fine\n",
     "a phase of 9 kB": _table_row("x.nii.gz,,p1," + "y" * 9000 + ",A,1"),
 }
 _MNMS_ROWS = {

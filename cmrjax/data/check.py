@@ -7,6 +7,7 @@ at once, or a voxel size unlike all others shows only so.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -100,11 +101,16 @@ def check_dataset(
     names = recipe.schema.class_names
     report.class_pixels = dict.fromkeys(names, 0)
     images: dict[str, list[tuple[str, str]]] = {}
-    for record in progress(plan.records):
+    refused = {id(record) for record in plan.refused}
+    for record in progress((*plan.records, *plan.refused)):
         expected = record.subject in plan.labelled
         result = prepare_subject(record, recipe, labels_expected=expected)
-        report.problems += result.problems
+        report.subjects += 1
         report.notices += result.notices
+        if id(record) in refused:
+            report.problems += _of_files_that_are_there(record, result.problems)
+            continue
+        report.problems += result.problems
         _count(report, plan, record, result, names)
         for volume in result.volumes:
             facts = volume.description
@@ -117,6 +123,24 @@ def check_dataset(
     return report
 
 
+def _of_files_that_are_there(
+    record: SubjectRecord, problems: Iterable[str]
+) -> list[str]:
+    """The problems, but those of missing files, which the plan has said already."""
+    paths = [
+        path for pair in record.pairs for path in (pair.image_path, pair.label_path)
+    ]
+    missing = tuple(f"{path}: " for path in paths if path and not _is_file(path))
+    return [line for line in problems if not line.startswith(missing)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # as of a name that is too long
+        return False
+
+
 def _count(
     report: CheckReport,
     plan: Plan,
@@ -124,7 +148,6 @@ def _count(
     result: PreparedSubject,
     names: tuple[str, ...],
 ) -> None:
-    report.subjects += 1
     if result.unlabelled:
         report.notices.append(f"{record.subject}: has no labels and is left out")
     if result.volumes:

@@ -49,6 +49,7 @@ class Plan:
         notices: Lines that were worth saying.
         problems: Lines about subjects that cannot be used.
         inputs: Table and split file, by name.
+        refused: Subjects that are not to be prepared, see ``records.Subjects``.
     """
 
     dataset: str
@@ -61,6 +62,7 @@ class Plan:
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
+    refused: tuple[SubjectRecord, ...] = ()
 
 
 class Prepare(Protocol):
@@ -121,6 +123,7 @@ def plan_preparation(
         notices=(*subjects.notices, *notices),
         problems=subjects.problems,
         inputs=inputs,
+        refused=subjects.refused,
     )
 
 

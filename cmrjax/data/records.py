@@ -85,14 +85,17 @@ class Subjects:
     Attributes:
         records: Usable subjects, sorted by code.
         notices: Lines about what is normal but worth knowing.
-        problems: One line per subject that cannot be used: file, value, fix.
+        problems: Lines about subjects that cannot be used: file, value, fix.
         inputs: Files that tell about the subjects, by name, as the table.
+        refused: Subjects that ``problems`` are about, as far as their files are known
+            (named, not always there): a check looks at these too.
     """
 
     records: tuple[SubjectRecord, ...]
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
+    refused: tuple[SubjectRecord, ...] = ()
 
 
 def frame_index(text: str) -> int | None:

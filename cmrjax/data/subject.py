@@ -1,8 +1,8 @@
 """Prepares one subject: reads, checks, normalises, resamples, crops."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,7 +145,7 @@ def prepare_subject(
     assert with_labels or labeller is not None
     result = PreparedSubject()
     unlabelled = 0
-    users: dict[tuple[Path, int], list[str]] = {}
+    users: dict[tuple[str, int], list[str]] = {}
     for pair in record.pairs:
         files = read_pair(
             record, pair, labels_expected=labels_expected, with_labels=with_labels
@@ -154,7 +154,7 @@ def prepare_subject(
         result.problems += files.problems
         result.notices += files.notices
         for phase, frame, label_frame in files.frames:
-            key = (pair.image_path.resolve(), frame)
+            key = (os.path.realpath(pair.image_path), frame)
             users.setdefault(key, []).append(phase)
             native = _native_phase(
                 recipe, files, phase, frame, label_frame, result.problems
@@ -219,7 +219,7 @@ def _normalise(recipe: Recipe, image: NiftiFile, phase: str, frame: int) -> _Nor
 
 def _refuse_shared_frames(
     record: SubjectRecord,
-    users: dict[tuple[Path, int], list[str]],
+    users: dict[tuple[str, int], list[str]],
     result: PreparedSubject,
 ) -> None:
     """Two phases that are one frame of one file: which of them it is nobody knows."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cmrjax.data.geometry import LARGEST_FIELD
 from cmrjax.data.label_grid import fit_labels
 from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix
 from cmrjax.data.records import FilePair, SubjectRecord
+from cmrjax.files import shorten
 
 LARGEST_ANISOTROPY = 3.0
 """Pixels of slices are about square. More is a cut through all slices."""
@@ -180,6 +182,12 @@ def spacing_problems(pair: FilePair, image: NiftiFile) -> list[str]:
             " the column spacing all three sizes, as 1.25x1.25x8 (slices last)"
         ]
     sizes = image.spacing[::-1]  # x, y, z
+    width = max(n * v for n, v in zip(image.frames.shape[:0:-1], sizes, strict=True))
+    if width > LARGEST_FIELD:  # by the table; read_nifti looks at the header's
+        return [
+            f"{image.path}: the table's spacing makes a field of {width:g} mm, expected"
+            f" at most {LARGEST_FIELD:g} mm; correct it"
+        ]
     pixels = sorted(sizes[:2])
     close = image.frames.shape[1] > 1
     close &= sizes[2] < SMALLEST_SLICE_DISTANCE * pixels[0]
@@ -284,8 +292,8 @@ def _no_labels(record: SubjectRecord, pair: FilePair) -> str:
     if pair.places:
         return (
             f"{pair.places[0]}: {record.subject} has an empty label, which says that"
-            f" {pair.image_path.name} has no labels, and then it cannot be prepared;"
-            " name the label file or leave the row out"
+            f" {shorten(pair.image_path.name)} has no labels, and then it cannot be"
+            " prepared; name the label file or leave the row out"
         )
     stem, suffix = split_suffix(pair.image_path)
     return (

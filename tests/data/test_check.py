@@ -62,6 +62,33 @@ def test_everything_is_said_at_once(tmp_path, capsys):
         assert line in text, (line, text)
 
 
+def test_files_of_a_subject_with_a_bad_row_are_looked_at_too(tmp_path, capsys):
+    """The corrupt one is named, the missing one once, and no subject is prepared."""
+    images, labels = make_arrays()
+    save_nifti(tmp_path / "i.nii", images[..., 0])
+    save_nifti(tmp_path / "l.nii", np.where(labels[..., 0] == 2, 9, labels[..., 0]))
+    (tmp_path / "broken.nii").write_bytes(b"")
+    table = tmp_path / "cases.csv"
+    table.write_text(
+        "image,label,subject,phase,vendor,centre\n"
+        "i.nii,none.nii,p1,ED,A,1\ni.nii,l.nii,p1,ES,A,1\n"
+        "broken.nii,l.nii,p2,ED,A,\nbroken.nii,broken.nii,p2,ES,A,1\n"
+    )
+    status, text = _check(capsys, tmp_path, f"--table={table}", dataset="nifti")
+    assert status == 1
+    lines = [line for line in text.splitlines() if line.startswith("problem: ")]
+    for count, part in (
+        (1, "label none.nii: no such file"),
+        (1, "l.nii, ES: slice 1 holds label id 9"),
+        (3, "broken.nii: file is empty"),
+        (1, "line 4: p2 has no centre"),
+        (1, "l.nii, ED: slice 1 holds label id 9"),
+    ):
+        assert sum(part in line for line in lines) == count, (part, text)
+    assert "none.nii: cannot be read" not in text
+    assert "looked at 2 subjects: 0 volumes" in text
+
+
 def test_swapped_ids_are_seen(tmp_path, capsys):
     """ACDC's files read as if they were M&Ms'."""
     write_patient(tmp_path, "patient001")

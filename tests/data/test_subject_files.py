@@ -132,9 +132,11 @@ def test_a_voxel_size_that_is_not_known_is_refused_unless_the_table_tells_it(tmp
     assert files.image.spacing == (8.0, 1.25, 1.5)
     sizes = np.linalg.norm(files.image.affine[:3, :3], axis=0)
     np.testing.assert_allclose(sizes, [1.5, 1.25, 8.0])
-    (line,) = read_pair(
-        record, dataclasses.replace(pair, spacing=(None, 1.25, 1.25))
-    ).problems
+    wide = dataclasses.replace(pair, spacing=(200.0, 110.0, 110.0))
+    (line,) = read_pair(record, wide).problems
+    assert "the table's spacing makes a field of 2640 mm, expected at most 2500" in line
+    flat = dataclasses.replace(pair, spacing=(None, 1.25, 1.25))
+    (line,) = read_pair(record, flat).problems
     assert "does not tell how far apart slices are" in line
 
 
