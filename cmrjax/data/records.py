@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +98,15 @@ class Subjects:
     problems: tuple[str, ...]
     inputs: dict[str, Path]
     refused: tuple[SubjectRecord, ...] = ()
+
+
+@contextmanager
+def noted(problems: list[str]) -> Iterator[None]:
+    """Adds the ValueError that ends a block to ``problems``; the rest goes on."""
+    try:
+        yield
+    except ValueError as error:
+        problems.append(str(error))
 
 
 def frame_index(text: str) -> int | None:

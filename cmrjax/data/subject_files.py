@@ -1,8 +1,6 @@
 """The files of a subject: reads image and labels and says all that is wrong."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +8,7 @@ import numpy as np
 from cmrjax.data.geometry import LARGEST_FIELD
 from cmrjax.data.label_grid import fit_labels
 from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix
-from cmrjax.data.records import FilePair, SubjectRecord
+from cmrjax.data.records import FilePair, SubjectRecord, noted
 from cmrjax.files import shorten
 
 LARGEST_ANISOTROPY = 3.0
@@ -42,15 +40,6 @@ class PairFiles:
     problems: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     unlabelled: bool = False
-
-
-@contextmanager
-def noted(problems: list[str]) -> Iterator[None]:
-    """Adds the ValueError that ends a block to ``problems``; the rest goes on."""
-    try:
-        yield
-    except ValueError as error:
-        problems.append(str(error))
 
 
 def read_pair(
