@@ -21,6 +21,8 @@ from cmrjax.files import shorten, write_bytes
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
+WRITTEN_TYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
+"""Types of voxels that files are written with."""
 LARGEST_BYTES = 8 * 2**30
 """Files whose header says more voxels than fit in it are refused before they are
 unpacked."""
@@ -43,7 +45,7 @@ class NiftiFile:
     Attributes:
         path: Where it was read.
         frames: [t, d, h, w] as stored (scaled if the header says so); t is 1 for a
-            file with three axes.
+            file with three axes, and so is d for one with two.
         affine: [4, 4] float64 from (x, y, z) indices to mm.
         spacing: (z, y, x) in mm, from the header's voxel size and unit.
         sha256: Hash of the file's bytes.
@@ -91,18 +93,18 @@ def read_nifti(path: str | Path) -> NiftiFile:
     to the same bytes.
 
     Raises:
-        ValueError: If it is missing, unreadable, truncated, empty, has not 3 or 4
-            axes, or has a voxel size or affine that cannot be. One line that begins
-            with the file and says what to do.
+        ValueError: If it is missing, unreadable, truncated, empty, has not 2 to 4
+            axes (further ones of length 1 aside), or has a voxel size or affine that
+            cannot be. One line that begins with the file and says what to do.
     """
     path = Path(path)
     content, digest = _read_bytes(path)
     image_class, header = _parse_header(path, content)
     shape = tuple(int(n) for n in header.get_data_shape())
-    if len(shape) not in (3, 4) or min(shape) < 1:
+    if not 2 <= len(shape) or min(shape) < 1 or any(n > 1 for n in shape[4:]):
         raise ValueError(
-            f"{path}: has shape {shape}, expected three or four non-empty axes"
-            " (x, y, slice[, time]); convert the file or leave it out"
+            f"{path}: has shape {shape}, expected two to four non-empty axes"
+            " (x, y[, slice[, time]]); convert the file or leave it out"
         )
     _stated_bytes(path, header)
     spacing, unit = _spacing(path, header)
@@ -132,7 +134,7 @@ def read_nifti(path: str | Path) -> NiftiFile:
             f"{path}: affine is not invertible or not finite; repair the header's"
             " sform or qform"
         )
-    frames = values[..., None] if values.ndim == 3 else values
+    frames = values.reshape((*shape, 1, 1)[:4])
     unit_cubes = all(v == 1.0 for v in spacing)
     coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
     unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
@@ -152,7 +154,7 @@ def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
     """Reads one volume of a NIfTI file.
 
     Args:
-        path: A .nii or .nii.gz file with axes (x, y, slice[, time]).
+        path: A .nii or .nii.gz file with axes (x, y[, slice[, time]]).
         frame: Which time frame; needed only if there is more than one.
 
     Returns:
@@ -179,12 +181,12 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
 
     Args:
         path: A .nii or .nii.gz file.
-        array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x); a type that
-            NIfTI knows.
+        array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x), of a type in
+            ``WRITTEN_TYPES``.
         affine: [4, 4] from (column, row, slice) indices to mm.
 
     Raises:
-        ValueError: If the name, the number of axes or the affine is not usable.
+        ValueError: If the name, the number of axes or the type is not usable.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIXES):
@@ -194,9 +196,11 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Non
             f"{path}: expected [d, h, w] or [t, d, h, w], got shape {array.shape}"
         )
     axes = (2, 1, 0) if array.ndim == 3 else (3, 2, 1, 0)
-    kinds = "uint8, int16, int32, float32 or float64"
-    if array.dtype.name not in kinds.replace(",", "").split():
-        raise ValueError(f"{path}: values are {array.dtype}; convert them to {kinds}")
+    if array.dtype.name not in WRITTEN_TYPES:
+        kinds = ", ".join(WRITTEN_TYPES)
+        raise ValueError(
+            f"{path}: values are {array.dtype}; convert them to one of {kinds}"
+        )
     image = nib.Nifti1Image(array.transpose(axes), np.asarray(affine, np.float64))
     image.header.set_xyzt_units("mm", "sec")
     content = image.to_bytes()

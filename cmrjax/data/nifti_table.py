@@ -131,8 +131,8 @@ def _subjects(
         code = row["subject"]
         if any(cells[len(header) :]):
             problems.append(
-                f"{place}: has {len(cells)} cells, expected {len(header)} as in the first"
-                ' line; put a cell that holds a separator into quotes ("a,b")'
+                f"{place}: has {len(cells)} cells, expected {len(header)} as in the"
+                ' first line; put a cell that holds a separator into quotes ("a,b")'
             )
             spoilt.add(code)
         elif not _CODE.fullmatch(code):
