@@ -1,5 +1,6 @@
 """Prepares one subject: reads, checks, normalises, resamples, crops."""
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ import numpy as np
 from cmrjax.data.geometry import GridMap
 from cmrjax.data.intensity import IntensityTransform, PercentileTransform
 from cmrjax.data.nifti import NiftiFile
-from cmrjax.data.records import SubjectRecord
-from cmrjax.data.subject_files import PairFiles, noted, read_pair
+from cmrjax.data.records import SubjectRecord, noted
+from cmrjax.data.subject_files import PairFiles, read_pair
 from cmrjax.labels import CAVITY, SOURCE_LABELS, LabelSchema
 
 
@@ -93,6 +94,8 @@ class PreparedVolume:
         slices: Index of each slice in the file, ascending.
         valid_box: (r0, r1, c0, c1), the part that is not padding.
         description: Facts for the manifest, plain JSON types.
+        voxels: Hash of the native voxels, whatever file and type they are stored in;
+            "" where it is not known.
     """
 
     images: np.ndarray
@@ -100,6 +103,7 @@ class PreparedVolume:
     slices: tuple[int, ...]
     valid_box: tuple[int, int, int, int]
     description: dict[str, Any]
+    voxels: str = ""
 
 
 @dataclass
@@ -278,7 +282,15 @@ def _prepare_phase(
             "label_sha256": None if labels is None else labels.sha256,
             **_grid_facts(grid, image),
         },
+        voxels=_hash(native.volume),
     )
+
+
+def _hash(volume: np.ndarray) -> str:
+    """A hash of shape and values, the same for integers and floats that are equal."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(volume, np.float32) + 0.0  # no -0
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
 
 
 def _check_heart(
