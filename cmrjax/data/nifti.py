@@ -135,18 +135,16 @@ def read_nifti(path: str | Path) -> NiftiFile:
             " sform or qform"
         )
     frames = values.reshape((*shape, 1, 1)[:4])
-    unit_cubes = all(v == 1.0 for v in spacing)
-    coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
-    unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
+    known, unset, placed = _what_is_told(header, spacing, affine)
     return NiftiFile(
         path,
         frames.transpose(3, 2, 1, 0),
         affine,
         spacing,
         digest,
-        spacing_known=not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7),
+        spacing_known=known,
         looks_unset=unset,
-        placed=coded and not unset,
+        placed=placed,
     )
 
 
@@ -322,6 +320,8 @@ def _spacing(
     factor = _UNIT_TO_MM[unit]
     # float32 in the header: 1.33 is stored as 1.33000004
     x, y, z = (round(float(v) * factor, 6) for v in header["pixdim"][1:4])
+    if len(header.get_data_shape()) < 3 and z == 0:
+        z = 1.0  # of a slice without thickness
     if not all(np.isfinite(v) and v > 0 for v in (x, y, z)):
         raise ValueError(
             f"{path}: voxel size in the header is {x:g} x {y:g} x {z:g} mm, expected"
@@ -335,6 +335,17 @@ def _spacing(
             f" {LARGEST_FIELD:g} mm; repair the header's pixdim or its unit"
         )
     return (z, y, x), factor
+
+
+def _what_is_told(
+    header: nib.Nifti1Header, spacing: tuple[float, ...], affine: np.ndarray
+) -> tuple[bool, bool, bool]:
+    """``spacing_known``, ``looks_unset`` and ``placed`` of ``NiftiFile``."""
+    unit_cubes = all(v == 1.0 for v in spacing)
+    coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
+    unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
+    known = not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7)
+    return known, unset, coded and not unset
 
 
 def _one_line(error: BaseException) -> str:

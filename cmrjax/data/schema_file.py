@@ -69,16 +69,7 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
             f"{path}: unknown {shorten(', '.join(unknown))}; known are name,"
             " class_names, ids"
         )
-    names = content["class_names"]
-    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError(f"{path}: class_names must be a list of names")
-    if not names or names[0] != BACKGROUND:
-        raise ValueError(
-            f"{path}: class_names begins with {shorten(repr((names or [''])[0]))},"
-            f' expected "{BACKGROUND}" first: what no label covers and what is padded'
-            " has position 0"
-        )
-    name = content["name"]
+    name, names = content["name"], _class_names(path, content["class_names"])
     if wrong := [n for n in (name, *names) if not _is_name(n)]:
         raise ValueError(
             f"{path}: {shorten(repr(wrong[0]))} is no name; give printable text of up"
@@ -95,6 +86,18 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
         )
     ids = content.get("ids", {str(i): name for i, name in enumerate(names)})
     return schema, _checked_ids(path, ids, schema)
+
+
+def _class_names(path: Path, names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"{path}: class_names must be a list of names")
+    if not names or names[0] != BACKGROUND:
+        raise ValueError(
+            f"{path}: class_names begins with {shorten(repr((names or [''])[0]))},"
+            f' expected "{BACKGROUND}" first: what no label covers and what is padded'
+            " has position 0"
+        )
+    return names
 
 
 def _is_name(name: Any) -> bool:

@@ -104,6 +104,41 @@ def test_axes_of_length_1_may_follow_and_one_slice_may_have_two_axes(tmp_path, n
         np.testing.assert_array_equal(frames.T, values.reshape(full))
 
 
+def test_a_slice_may_have_no_thickness(tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((4, 6), np.int16))
+    _patched(path, 88, np.float32(0))  # pixdim[3]
+    assert nifti.read_nifti(path).spacing == (1.0, 1.33, 1.33)
+
+
+def test_headers_tell_more_or_less(tmp_path):
+    """Whether the voxel size is known, looks lost, and whether a place is told."""
+    values = np.zeros((4, 6, 2), np.int16)
+    millimetres = nib.Nifti1Image(values, None)
+    millimetres.header.set_xyzt_units("mm")
+    cases = {
+        "nothing": (nib.Nifti1Image(values, None), (False, True, False)),
+        "a unit": (millimetres, (True, True, False)),
+        "eye": (nib.Nifti1Image(values, np.eye(4)), (True, True, False)),
+        "ITK's eye": (
+            nib.Nifti1Image(values, np.diag([-1.0, -1, 1, 1])),
+            (True, True, False),
+        ),
+        "cubes somewhere": (
+            nib.Nifti1Image(values, np.eye(4) + np.eye(4, k=3)),
+            (True, False, True),
+        ),
+        "voxels": (
+            nib.Nifti1Image(values, np.diag([2.0, 2, 8, 1])),
+            (True, False, True),
+        ),
+    }
+    for name, (image, expected) in cases.items():
+        nib.save(image, tmp_path / "a.nii")
+        file = nifti.read_nifti(tmp_path / "a.nii")
+        found = (file.spacing_known, file.looks_unset, file.placed)
+        assert found == expected, name
+
+
 def test_damaged_files_are_one_line_that_names_the_file(tmp_path):
     good = save_nifti(tmp_path / "good.nii.gz", np.ones((9, 9, 9, 2), np.int16))
     raw = good.read_bytes()
