@@ -19,7 +19,7 @@ from cmrjax.segmentation.labelling import (
     label_subject,
 )
 
-VERSION = 4  # another one may give other labels: it does not continue a stopped run
+VERSION = 5  # another one may give other labels: it does not continue a stopped run
 
 
 def choose_subjects(

@@ -22,6 +22,7 @@ from cmrjax.data.check import check_dataset
 from cmrjax.data.datasets import DATASETS
 from cmrjax.data.intensity import TRANSFORM_NAMES, get_transform
 from cmrjax.data.nifti_table import COLUMNS as TABLE_COLUMNS
+from cmrjax.data.nifti_table import OPTIONAL as OPTIONAL_COLUMNS
 from cmrjax.data.schema_file import read_schema
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
@@ -62,7 +63,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--table",
         help="CSV of the subjects (mnms: searched in and near --source; nifti: columns"
-        f" {', '.join(TABLE_COLUMNS)}[, frame])",
+        f" {', '.join(TABLE_COLUMNS)}; where needed {', '.join(OPTIONAL_COLUMNS)}: the"
+        " frame of a cine, from 0, and the voxel size in mm that a header has lost, as"
+        " 1.25x1.25x8 or, in plane alone, 1.25)",
     )
     add(
         "--schema",

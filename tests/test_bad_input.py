@@ -81,7 +81,7 @@ def _table_row(row: str) -> bytes:
 
 
 def _read_table(path: pathlib.Path) -> object:
-    return nifti_table.find_subjects(None, table=path)
+    raise ValueError(nifti_table.find_subjects(None, table=path).problems[0])
 
 
 def _read_mnms(path: pathlib.Path) -> object:
@@ -116,7 +116,7 @@ _NIFTI: dict[str, bytes] = {
     "text": b"this is not an image",
     "header alone, cut": _image()[:200],
     "voxels cut": _image()[:-100],
-    "two axes": _patched(40, [2, 8, 8], "<i2"),
+    "one axis": _patched(40, [1, 8], "<i2"),
     "five axes": _patched(40, [5, 8, 8, 2, 1, 2], "<i2"),
     "nine axes": _patched(40, [9], "<i2"),
     "an axis of length 0": _patched(40, [3, 8, 0, 4], "<i2"),
@@ -165,6 +165,9 @@ _TABLES: dict[str, bytes] = {
     "a code in two lines": _table_row('x.nii.gz,,"p\n1",ED,A,1'),
     "a column twice that cannot be printed": b"\x1e,\x1e,image,label,subject,phase,"
     b"vendor,centre\n",
+    "a comma that is not quoted": _table_row("x.nii.gz,,p1,ED,A,1,Leeds"),
+    "a spacing that is a word": b"image,label,subject,phase,vendor,centre,spacing\n"
+    b"t.csv,t.csv,p1,ED,A,1,fine\n",
     "a phase of 9 kB": _table_row("x.nii.gz,,p1," + "y" * 9000 + ",A,1"),
 }
 _MNMS_ROWS = {
@@ -181,6 +184,9 @@ _SCHEMAS: dict[str, bytes] = {
     "a JSON list": b"[]",
     "unknown keys": _schema(colour="red"),
     "one class": _schema(class_names=["background"]),
+    "no background": _schema(class_names=["LV", "MYO"]),
+    "background last": _schema(class_names=["LV", "background"]),
+    "no class": _schema(class_names=[]),
     "a class twice": _schema(class_names=["background", "LV", "LV"]),
     "no heart": _schema(class_names=["background", "kidney"]),
     "300 classes": _schema(class_names=[f"c{i}" for i in range(299)] + ["LV"]),

@@ -103,8 +103,12 @@ def _mnms_files(_: Path) -> list[Files]:
 
 def _own_table_files(_: Path) -> list[Files]:
     header = ["image", "label", "subject", "phase", "vendor", "centre", "frame"]
-    rows = [["x.nii", "x_gt.nii", "p1", phase, "S", "L", "0"] for phase in ("ED", "ES")]
-    rows.append(["x.nii", "", "p2", "ed", "S", "L", ""])
+    header.append("spacing")
+    rows = [
+        ["x.nii", "x_gt.nii", "p1", phase, "S", "L", frame, "1.25x1.25x8"]
+        for phase, frame in (("ED", "0"), ("ES", "1.0"))
+    ]
+    rows.append(["x.nii", "", "p2", "ed", "S", "L", "", "1.25"])
     images: Files = {"x.nii": b"", "x_gt.nii": b""}
     return [{"cases.csv": seeds.table([header, *rows]), **images}]
 

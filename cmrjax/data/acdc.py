@@ -6,12 +6,12 @@ ED and ES (counted from 1), and for both patientNNN_frameMM.nii.gz and
 patientNNN_frameMM_gt.nii.gz. Source: Bernard et al. 2018, IEEE TMI 37(11).
 """
 
-import os
 import re
 from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects
+from cmrjax.data.subject_folders import existing, only_folder, walk
 from cmrjax.files import shorten
 
 VENDOR = "ACDC"
@@ -20,7 +20,6 @@ would mix them with its centres. The group of all subjects is "ACDC"."""
 
 INFO_FILE = "Info.cfg"
 FIRST_TEST_PATIENT = 101
-_MAX_DEPTH = 4
 _NAME = re.compile(r"patient(\d{3})")
 
 
@@ -47,57 +46,54 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
             f"--source={source}: holds no patient folder; expected patient001/"
             f"{INFO_FILE}, flat or under training and testing. Is the archive unpacked?"
         )
-    records, problems = [], []
+    records, refused, problems = [], [], []
     for code, found in sorted(folders.items()):
-        try:
-            records.append(_record(code, found, source))
-        except ValueError as error:
-            problems.append(str(error))
-    return Subjects(tuple(records), (), tuple(problems), {})
+        record, lines = _record(code, found, source)
+        (refused if lines else records).append(record)
+        problems += lines
+    return Subjects(tuple(records), (), tuple(problems), {}, tuple(refused))
 
 
 def _patient_folders(source: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for folder, subfolders, _ in os.walk(source, followlinks=True):
-        path = Path(folder)
-        depth = len(path.relative_to(source).parts)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        if depth and _NAME.fullmatch(path.name):
-            found.setdefault(path.name, []).append(path)
-            subfolders.clear()
-        elif depth >= _MAX_DEPTH:
+    for folder, subfolders, _ in walk(source):
+        if _NAME.fullmatch(folder.name):
+            found.setdefault(folder.name, []).append(folder)
             subfolders.clear()
     return found
 
 
-def _record(code: str, folders: list[Path], source: Path) -> SubjectRecord:
-    """Makes a record, or raises the line that says why not."""
-    if len(folders) > 1:
-        places = ", ".join(str(folder) for folder in folders)
-        raise ValueError(
-            f"{code}: found in {len(folders)} folders ({places}); keep one"
-        )
-    folder = folders[0]
-    frames = _read_info(folder / INFO_FILE)
-    return SubjectRecord(
+def _record(
+    code: str, folders: list[Path], source: Path
+) -> tuple[SubjectRecord, list[str]]:
+    """Makes a record, and says all that is wrong with it."""
+    problems: list[str] = []
+    folder = only_folder(code, folders, problems)
+    frames = _read_info(folder / INFO_FILE, problems)
+    record = SubjectRecord(
         subject=code,
         vendor=VENDOR,
         centre="",
-        pairs=tuple(_pair(folder, code, phase, frames[phase]) for phase in PHASES),
+        pairs=tuple(
+            _pair(folder, code, phase, frame, problems)
+            for phase, frame in frames.items()
+        ),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
         official_subset=_official_subset(folder, code),
     )
+    return record, problems
 
 
-def _read_info(path: Path) -> dict[str, int]:
-    """Frames of ED and ES, counted from 1, as Info.cfg has them."""
+def _read_info(path: Path, problems: list[str]) -> dict[str, int]:
+    """Frames of ED and ES, counted from 1, as far as Info.cfg tells them."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise ValueError(
+        problems.append(
             f"{path}: cannot be read ({error.strerror}); it tells the frames of ED and"
             " ES, fetch it again"
-        ) from error
+        )
+        return {}
     entries: dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -105,33 +101,33 @@ def _read_info(path: Path) -> dict[str, int]:
     frames = {}
     for phase in PHASES:
         value = entries.get(phase, "")
-        if not re.fullmatch(r"[1-9]\d{0,3}", value):
-            raise ValueError(
+        if re.fullmatch(r"[1-9]\d{0,3}", value):
+            frames[phase] = int(value)
+        else:
+            problems.append(
                 f"{path}: {phase} is {shorten(repr(value))}, expected the number of a"
                 " frame (1, 2, ...); fetch it again"
             )
-        frames[phase] = int(value)
-    if frames["ED"] == frames["ES"]:
-        raise ValueError(
+    if len(frames) == 2 and frames["ED"] == frames["ES"]:
+        problems.append(
             f"{path}: ED and ES are both frame {frames['ED']}; correct one of them"
         )
+        del frames["ES"]
     return frames
 
 
-def _pair(folder: Path, code: str, phase: str, frame: int) -> FilePair:
+def _pair(
+    folder: Path, code: str, phase: str, frame: int, problems: list[str]
+) -> FilePair:
     stem = f"{code}_frame{frame:02d}"
-    image, label = (_existing(folder, stem + mark) for mark in ("", "_gt"))
+    image, label = (existing(folder, stem + mark) for mark in ("", "_gt"))
     if image is None:
-        raise ValueError(
+        problems.append(
             f"{folder}: {stem}.nii.gz ({phase} by {INFO_FILE}) is missing; fetch it"
             " again"
         )
+        image = folder / (stem + SUFFIXES[0])
     return FilePair(image, label, ((phase, 0),))
-
-
-def _existing(folder: Path, stem: str) -> Path | None:
-    paths = (folder / (stem + suffix) for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _official_subset(folder: Path, code: str) -> str:

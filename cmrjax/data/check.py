@@ -7,6 +7,7 @@ at once, or a voxel size unlike all others shows only so.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -100,21 +101,43 @@ def check_dataset(
     names = recipe.schema.class_names
     report.class_pixels = dict.fromkeys(names, 0)
     images: dict[str, list[tuple[str, str]]] = {}
-    for record in progress(plan.records):
+    refused = {id(record) for record in plan.refused}
+    for record in progress((*plan.records, *plan.refused)):
         expected = record.subject in plan.labelled
         result = prepare_subject(record, recipe, labels_expected=expected)
-        report.problems += result.problems
+        report.subjects += 1
         report.notices += result.notices
+        if id(record) in refused:
+            report.problems += _of_files_that_are_there(record, result.problems)
+            continue
+        report.problems += result.problems
         _count(report, plan, record, result, names)
         for volume in result.volumes:
             facts = volume.description
             owner = (record.subject, facts["phase"])
-            key = f"{facts['image_sha256']} {facts['frame']}"
-            images.setdefault(key, []).append(owner)
+            images.setdefault(volume.voxels, []).append(owner)
     _compare_images(report, images, plan)
     _compare_spacings(report)
     _compare_groups(report, plan)
     return report
+
+
+def _of_files_that_are_there(
+    record: SubjectRecord, problems: Iterable[str]
+) -> list[str]:
+    """The problems, but those of missing files, which the plan has said already."""
+    paths = [
+        path for pair in record.pairs for path in (pair.image_path, pair.label_path)
+    ]
+    missing = tuple(f"{path}: " for path in paths if path and not _is_file(path))
+    return [line for line in problems if not line.startswith(missing)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # as of a name that is too long
+        return False
 
 
 def _count(
@@ -124,7 +147,6 @@ def _count(
     result: PreparedSubject,
     names: tuple[str, ...],
 ) -> None:
-    report.subjects += 1
     if result.unlabelled:
         report.notices.append(f"{record.subject}: has no labels and is left out")
     if result.volumes:
@@ -217,10 +239,12 @@ def _compare_groups(report: CheckReport, plan: Plan) -> None:
         )
     absent = [name for name, pixels in report.class_pixels.items() if not pixels]
     if absent and report.volumes:
-        report.problems.append(
+        line = (
             f"no label file shows {', '.join(absent)}; do the ids mean what"
             " --dataset and --schema say?"
         )
+        heart = set(HEART_CLASSES) & set(absent)
+        (report.problems if heart else report.notices).append(line)
     if report.enclosed:
         left, right = np.mean(report.enclosed, axis=0)
         if right > left:

@@ -57,11 +57,14 @@ class PercentileTransform:
             )
         return float(low), float(high)
 
-    def apply(self, volume: np.ndarray) -> np.ndarray:
+    def apply(
+        self, volume: np.ndarray, *, limits: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """Maps a whole volume of one phase to [-1, 1].
 
         Args:
             volume: [d, h, w] native intensities, before any cropping or padding.
+            limits: What ``limits`` returned for it, None to compute them.
 
         Returns:
             [d, h, w] float32 in [-1, 1].
@@ -69,7 +72,7 @@ class PercentileTransform:
         Raises:
             ValueError: If the volume is empty, not finite or (nearly) constant.
         """
-        return _map_to_unit(volume, *self.limits(volume))
+        return _map_to_unit(volume, *(limits or self.limits(volume)))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the transform as plain JSON types."""
@@ -111,11 +114,14 @@ class ClipTransform:
             raise ValueError(f"all intensities are {volume.min():g}: no image")
         return self.low, self.high
 
-    def apply(self, volume: np.ndarray) -> np.ndarray:
+    def apply(
+        self, volume: np.ndarray, *, limits: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """Maps a volume to [-1, 1].
 
         Args:
             volume: [d, h, w] native intensities.
+            limits: What ``limits`` returned for it, None to compute them.
 
         Returns:
             [d, h, w] float32 in [-1, 1].
@@ -123,7 +129,7 @@ class ClipTransform:
         Raises:
             ValueError: If the volume is empty, not finite or constant.
         """
-        return _map_to_unit(volume, *self.limits(volume))
+        return _map_to_unit(volume, *(limits or self.limits(volume)))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the transform as plain JSON types."""
@@ -156,11 +162,14 @@ class ZScoreTransform:
         deviation = float(np.std(volume, dtype=np.float64))
         return mean - deviation, mean + deviation
 
-    def apply(self, volume: np.ndarray) -> np.ndarray:
+    def apply(
+        self, volume: np.ndarray, *, limits: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """Maps a whole volume of one phase to z-scores.
 
         Args:
             volume: [d, h, w] native intensities, before any cropping or padding.
+            limits: What ``limits`` returned for it, None to compute them.
 
         Returns:
             [d, h, w] float32.
@@ -168,7 +177,7 @@ class ZScoreTransform:
         Raises:
             ValueError: If the volume is empty, not finite or constant.
         """
-        low, high = self.limits(volume)
+        low, high = limits or self.limits(volume)
         unit = (np.asarray(volume, np.float64) - low) / (high - low)
         return (2.0 * unit - 1.0).astype(np.float32)
 

@@ -11,11 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
-from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects, read_rows
+from cmrjax.data.records import (
+    PHASES,
+    FilePair,
+    SubjectRecord,
+    Subjects,
+    frame_index,
+    noted,
+    read_rows,
+)
+from cmrjax.data.subject_folders import existing, only_folder, walk
 from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
-_MAX_DEPTH = 4
 _MAX_REFUSED = 5  # lines about files that are no table, in the error
 _OFFICIAL_NAMES = {
     "unlabeled": "unlabelled",
@@ -49,18 +57,22 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
         )
     table_path = _find_table(source) if table is None else Path(table)
     rows = _read_table(table_path)
-    records, problems = [], []
+    records, refused, problems = [], [], []
     for code, found in sorted(folders.items()):
-        try:
-            records.append(_record(code, found, rows, table_path, source))
-        except ValueError as error:
-            problems.append(str(error))
+        record, lines = _record(code, found, rows, table_path, source)
+        (refused if lines else records).append(record)
+        problems += lines
     absent = len(rows.keys() - folders.keys())
     notices = (
         [f"{absent} subjects of {table_path.name} have no folder"] if absent else []
     )
-    inputs = {"table": table_path}
-    return Subjects(tuple(records), tuple(notices), tuple(problems), inputs)
+    return Subjects(
+        tuple(records),
+        tuple(notices),
+        tuple(problems),
+        {"table": table_path},
+        tuple(refused),
+    )
 
 
 def official_subset(folder: str | Path) -> str:
@@ -84,16 +96,14 @@ def official_subset(folder: str | Path) -> str:
 def _subject_folders(source: Path) -> dict[str, list[Path]]:
     """Folders by code: those that hold a file ``<folder name>_sa.nii[.gz]``."""
     found: dict[str, list[Path]] = {}
-    for folder, subfolders, files in os.walk(source, followlinks=True):
-        path = Path(folder)
-        depth = len(path.relative_to(source).parts)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        if depth >= _MAX_DEPTH:
-            subfolders.clear()
-        names = {f"{path.name}_sa{ending}" for ending in SUFFIXES}
-        names |= {f"{path.name}_sa_gt{ending}" for ending in SUFFIXES}
-        if depth > 0 and names & set(files):
-            found.setdefault(path.name, []).append(path)
+    for folder, _, files in walk(source):
+        names = {
+            f"{folder.name}_sa{mark}{suffix}"
+            for mark in ("", "_gt")
+            for suffix in SUFFIXES
+        }
+        if names & set(files):
+            found.setdefault(folder.name, []).append(folder)
     return found
 
 
@@ -103,40 +113,43 @@ def _record(
     rows: Mapping[str, dict[str, str]],
     table_path: Path,
     source: Path,
-) -> SubjectRecord:
-    """Makes a record, or raises the line that says why not."""
-    if len(folders) > 1:
-        places = ", ".join(str(folder) for folder in folders)
-        raise ValueError(
-            f"{code}: found in {len(folders)} folders ({places}); keep one"
-        )
-    folder = folders[0]
-    image = _existing(folder, f"{code}_sa")
+) -> tuple[SubjectRecord, list[str]]:
+    """Makes a record, and says all that is wrong with it."""
+    problems: list[str] = []
+    folder = only_folder(code, folders, problems)
+    image = existing(folder, f"{code}_sa")
     if image is None:
-        raise ValueError(f"{folder}: {code}_sa.nii.gz is missing; fetch it again")
-    if code not in rows:
-        raise ValueError(
+        problems.append(f"{folder}: {code}_sa.nii.gz is missing; fetch it again")
+        image = folder / f"{code}_sa{SUFFIXES[0]}"
+    row = rows.get(code)
+    if row is None:
+        problems.append(
             f"{folder}: {code} is not in {table_path}; add a row for it or leave the"
             " subject out"
         )
-    row = rows[code]
-    for column in ("Vendor", "Centre"):
-        if not row[column]:
-            raise ValueError(f"{table_path}: {code} has no {column}; fill it in")
-    # An empty cell: the subject has no such phase (but it needs one of them).
-    phases = tuple(
-        (p, _frame(row[p], p, code, table_path))
-        for p in PHASES
-        if row[p] or not any(row[q] for q in PHASES)
-    )
-    return SubjectRecord(
+        row = dict.fromkeys(COLUMNS, "")
+    else:
+        problems += [
+            f"{table_path}: {code} has no {column}; fill it in"
+            for column in ("Vendor", "Centre")
+            if not row[column]
+        ]
+    phases: list[tuple[str, int]] = []
+    for phase in PHASES if code in rows else ():
+        # An empty cell: the subject has no such phase (but it needs one of them).
+        if row[phase] or not any(row[p] for p in PHASES):
+            with noted(problems):
+                phases.append((phase, _frame(row[phase], phase, code, table_path)))
+    label = existing(folder, f"{code}_sa_gt")
+    record = SubjectRecord(
         subject=code,
         vendor=row["Vendor"],
         centre=_centre(row["Centre"]),
-        pairs=(FilePair(image, _existing(folder, f"{code}_sa_gt"), phases),),
+        pairs=(FilePair(image, label, tuple(phases)),),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
         official_subset=_subset_of_links(folder, source),
     )
+    return record, problems
 
 
 def _subset_of_links(folder: Path, source: Path) -> str:
@@ -147,22 +160,14 @@ def _subset_of_links(folder: Path, source: Path) -> str:
     return min(found, key=lambda name: (name == "training", name), default="")
 
 
-def _existing(folder: Path, stem: str) -> Path | None:
-    paths = (folder / (stem + ending) for ending in SUFFIXES)
-    return next((path for path in paths if path.exists()), None)
-
-
 def _frame(text: str, phase: str, code: str, table_path: Path) -> int:
-    try:
-        frame = float(text)
-    except ValueError:
-        frame = -1.0
-    if frame < 0 or not frame.is_integer():
+    frame = frame_index(text)
+    if frame is None:
         raise ValueError(
             f"{table_path}: {code} has {phase} = {shorten(repr(text))}, expected the"
             " index of a frame (0, 1, ...); fill it in or leave the subject out"
         )
-    return int(frame)
+    return frame
 
 
 def _centre(text: str) -> str:

@@ -21,6 +21,8 @@ from cmrjax.files import shorten, write_bytes
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 SUFFIXES = (".nii.gz", ".nii")
+WRITTEN_TYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
+"""Types of voxels that files are written with."""
 LARGEST_BYTES = 8 * 2**30
 """Files whose header says more voxels than fit in it are refused before they are
 unpacked."""
@@ -48,13 +50,18 @@ class NiftiFile:
     Attributes:
         path: Where it was read.
         frames: [t, d, h, w] as stored (scaled if the header says so); t is 1 for a
-            file with three axes.
+            file with three axes, and so is d for one with two.
         affine: [4, 4] float64 from (x, y, z) indices to mm.
         spacing: (z, y, x) in mm, from the header's voxel size and unit.
         sha256: Hash of the file's bytes.
         spacing_known: Whether the header tells the voxel size; False where it has 1 x 1
             x 1 with neither a unit nor an affine, as converters write it that know
             nothing.
+        looks_unset: Whether the header looks as if the voxel size was lost: 1 x 1 x 1
+            mm and no affine or, up to signs, the identity, as ``Nifti1Image(array,
+            np.eye(4))`` writes it, and other libraries where nothing is set.
+        placed: Whether the header says where the voxels lie: sform or qform are set
+            and it does not look unset.
         header: The file's header as it is.
     """
 
@@ -64,6 +71,8 @@ class NiftiFile:
     spacing: tuple[float, float, float]
     sha256: str
     spacing_known: bool = True
+    looks_unset: bool = False
+    placed: bool = True
     header: nib.Nifti1Header | None = None
 
 
@@ -91,18 +100,18 @@ def read_nifti(path: str | Path) -> NiftiFile:
     to the same bytes.
 
     Raises:
-        ValueError: If it is missing, unreadable, truncated, empty, has not 3 or 4
-            axes, or has a voxel size or affine that cannot be. One line that begins
-            with the file and says what to do.
+        ValueError: If it is missing, unreadable, truncated, empty, has not 2 to 4
+            axes (further ones of length 1 aside), or has a voxel size or affine that
+            cannot be. One line that begins with the file and says what to do.
     """
     path = Path(path)
     content, digest = _read_bytes(path)
     image_class, header = _parse_header(path, content)
     shape = tuple(int(n) for n in header.get_data_shape())
-    if len(shape) not in (3, 4) or min(shape) < 1:
+    if not 2 <= len(shape) or min(shape) < 1 or any(n > 1 for n in shape[4:]):
         raise ValueError(
-            f"{path}: has shape {shape}, expected three or four non-empty axes"
-            " (x, y, slice[, time]); convert the file or leave it out"
+            f"{path}: has shape {shape}, expected two to four non-empty axes"
+            " (x, y[, slice[, time]]); convert the file or leave it out"
         )
     _stated_bytes(path, header)
     spacing, unit = _spacing(path, header)
@@ -132,17 +141,26 @@ def read_nifti(path: str | Path) -> NiftiFile:
             f"{path}: affine is not invertible or not finite; repair the header's"
             " sform or qform"
         )
-    frames = values[..., None] if values.ndim == 3 else values
-    known = any(v != 1.0 for v in spacing) or _says_more(header)
-    frames = frames.transpose(3, 2, 1, 0)
-    return NiftiFile(path, frames, affine, spacing, digest, known, header)
+    frames = values.reshape((*shape, 1, 1)[:4])
+    known, unset, placed = _what_is_told(header, spacing, affine)
+    return NiftiFile(
+        path,
+        frames.transpose(3, 2, 1, 0),
+        affine,
+        spacing,
+        digest,
+        spacing_known=known,
+        looks_unset=unset,
+        placed=placed,
+        header=header,
+    )
 
 
 def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
     """Reads one volume of a NIfTI file.
 
     Args:
-        path: A .nii or .nii.gz file with axes (x, y, slice[, time]).
+        path: A .nii or .nii.gz file with axes (x, y[, slice[, time]]).
         frame: Which time frame; needed only if there is more than one.
 
     Returns:
@@ -175,15 +193,15 @@ def write_volume(
 
     Args:
         path: A .nii or .nii.gz file.
-        array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x); a type that
-            NIfTI knows.
+        array: [d, h, w], or [t, d, h, w], slices, rows (y), columns (x), of a type in
+            ``WRITTEN_TYPES``.
         affine: [4, 4] from (column, row, slice) indices to mm; both qform and sform.
         header: Of a file on the same grid, whose geometry is kept as it is (voxel size,
             qform, sform, units), so that the two lie on each other in any program. Not
             used where it has neither qform nor sform.
 
     Raises:
-        ValueError: If the name, the number of axes or the affine is not usable.
+        ValueError: If the name, the number of axes or the type is not usable.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIXES):
@@ -193,9 +211,11 @@ def write_volume(
             f"{path}: expected [d, h, w] or [t, d, h, w], got shape {array.shape}"
         )
     axes = (2, 1, 0) if array.ndim == 3 else (3, 2, 1, 0)
-    kinds = "uint8, int16, int32, float32 or float64"
-    if array.dtype.name not in kinds.replace(",", "").split():
-        raise ValueError(f"{path}: values are {array.dtype}; convert them to {kinds}")
+    if array.dtype.name not in WRITTEN_TYPES:
+        kinds = ", ".join(WRITTEN_TYPES)
+        raise ValueError(
+            f"{path}: values are {array.dtype}; convert them to one of {kinds}"
+        )
     affine = np.asarray(affine, np.float64)
     kept = _kept_geometry(header, array.dtype)
     image = nib.Nifti1Image(array.transpose(axes), None if kept else affine, kept)
@@ -345,6 +365,8 @@ def _spacing(
     factor = _UNIT_TO_MM[unit]
     # float32 in the header: 1.33 is stored as 1.33000004
     x, y, z = (round(float(v) * factor, 6) for v in header["pixdim"][1:4])
+    if len(header.get_data_shape()) < 3 and z == 0:
+        z = 1.0  # of a slice without thickness
     if not all(np.isfinite(v) and v > 0 for v in (x, y, z)):
         raise ValueError(
             f"{path}: voxel size in the header is {x:g} x {y:g} x {z:g} mm, expected"
@@ -360,10 +382,15 @@ def _spacing(
     return (z, y, x), factor
 
 
-def _says_more(header: nib.Nifti1Header) -> bool:
-    """Whether unit, qform or sform were set, so that 1 x 1 x 1 mm is meant."""
-    unit = int(header["xyzt_units"]) & 7
-    return bool(unit or int(header["qform_code"]) or int(header["sform_code"]))
+def _what_is_told(
+    header: nib.Nifti1Header, spacing: tuple[float, ...], affine: np.ndarray
+) -> tuple[bool, bool, bool]:
+    """``spacing_known``, ``looks_unset`` and ``placed`` of ``NiftiFile``."""
+    unit_cubes = all(v == 1.0 for v in spacing)
+    coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
+    unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
+    known = not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7)
+    return known, unset, coded and not unset
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,23 +7,66 @@ subject, phase, vendor and centre:
     p01/ed.nii.gz,p01/ed_gt.nii.gz,p01,ED,Siemens,Leeds
     p01/es.nii.gz,p01/es_gt.nii.gz,p01,ES,Siemens,Leeds
 
-A further column, frame, is needed where files hold several time frames; it counts from
-0 and holds for image and label. An empty label means that there is none. Paths start
-from the folder of the table, or from --source.
+Two further columns are for files that need them:
+
+- frame: of the image, from 0, where it holds several time frames. The label file has
+  the same frames, or one: then that belongs to the frame of its row.
+- spacing: voxel size in mm where the header has lost it, used in place of the header's
+  for image and label: ``1.25`` in plane, or ``1.25x1.25x8``, slices last.
+
+Paths start from the folder of the table, or from --source. An empty label says that the
+image has none: only ``label_real --expert=none`` can use such a row.
 """
 
 import contextlib
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cmrjax.data.records import FilePair, SubjectRecord, Subjects, read_rows
+from cmrjax.data.records import (
+    FilePair,
+    SubjectRecord,
+    Subjects,
+    frame_index,
+    read_rows,
+)
 from cmrjax.files import shorten
 
 COLUMNS = ("image", "label", "subject", "phase", "vendor", "centre")
-_OPTIONAL = ("frame",)
+OPTIONAL = ("frame", "spacing")
+LARGEST_VOXEL = 100.0
+"""Larger voxel sizes, mm, are no voxel sizes."""
 _PHASE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _CODE = re.compile(r"[^/\\\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
-_Row = dict[str, str]
+_Spacing = tuple[float | None, float, float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the table; ``where`` begins each line about it."""
+
+    place: str
+    where: str
+    cells: dict[str, str]
+
+
+@dataclass
+class _Found:
+    """What is known of a subject so far.
+
+    Attributes:
+        problems: Lines about its rows.
+        places: Where each phase stands.
+        spacings: Voxel size of each image, and where it stands.
+        pairs: The phases of each pair of files: name, frame, place.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
+    spacings: dict[Path, tuple[_Spacing | None, str]] = field(default_factory=dict)
+    pairs: dict[
+        tuple[Path, Path | None, _Spacing | None], list[tuple[str, int | None, str]]
+    ] = field(default_factory=dict)
 
 
 def find_subjects(
@@ -37,7 +80,7 @@ def find_subjects(
 
     Raises:
         ValueError: If the folder or the table is missing, the table lacks a column, or
-            no row can be used.
+            it has no row.
     """
     if table is None:
         raise ValueError(
@@ -55,102 +98,184 @@ def find_subjects(
     if missing:
         raise ValueError(
             f"{table}: has no column {', '.join(missing)}; expected"
-            f" {', '.join(COLUMNS)} and, for files of several frames, frame"
+            f" {', '.join(COLUMNS)} and, where needed, {' and '.join(OPTIONAL)}"
         )
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise ValueError(
             f"{table}: has two columns {shorten(', '.join(repeated))}; keep one"
         )
-    unknown = [name for name in header if name not in (*COLUMNS, *_OPTIONAL) and name]
+    unknown = [name for name in header if name not in (*COLUMNS, *OPTIONAL) and name]
     notices = [f"{table}: {shorten(', '.join(unknown))} is not read"] if unknown else []
-    rows: dict[str, list[tuple[int, _Row]]] = {}
+    if not body:
+        raise ValueError(
+            f"{table}: holds no row; expected a row for each phase of each subject"
+        )
+    return _subjects(header, body, table, root, tuple(notices))
+
+
+def _subjects(
+    header: list[str],
+    body: list[tuple[int, list[str]]],
+    table: Path,
+    root: Path,
+    notices: tuple[str, ...],
+) -> Subjects:
+    """Puts the rows of each subject together."""
+    rows: dict[str, list[_Row]] = {}
     problems: list[str] = []
+    spoilt: set[str] = set()
     for line, cells in body:
-        row = dict.fromkeys((*COLUMNS, *_OPTIONAL), "")
+        place = f"{table}, line {line}"
+        row = dict.fromkeys((*COLUMNS, *OPTIONAL), "")
         row |= dict(zip(header, cells, strict=False))
-        if not _CODE.fullmatch(row["subject"]):
+        code = row["subject"]
+        if any(cells[len(header) :]):
             problems.append(
-                f"{table}, line {line}: subject is {shorten(repr(row['subject']))};"
-                " give a code without slashes"
+                f"{place}: has {len(cells)} cells, expected {len(header)} as in the"
+                ' first line; put a cell that holds a separator into quotes ("a,b")'
             )
-            continue
-        rows.setdefault(row["subject"], []).append((line, row))
-    records = []
+            spoilt.add(code)
+        elif not _CODE.fullmatch(code):
+            problems.append(
+                f"{place}: subject is {shorten(repr(code))}; give a code without"
+                " slashes"
+            )
+        else:
+            rows.setdefault(code, []).append(_Row(place, f"{place}: {code}", row))
+    records: list[SubjectRecord] = []
+    refused: list[SubjectRecord] = []
     for code, own in sorted(rows.items()):
-        try:
-            records.append(_record(code, own, table, root))
-        except ValueError as error:
-            problems.append(str(error))
-    if not records:
-        first = f", the first: {problems[0]}" if problems else ""
-        raise ValueError(
-            f"{table}: no row can be used ({len(problems)} problems{first}); expected a"
-            " row for each phase of each subject"
-        )
+        record, lines = _record(code, own, root)
+        problems += lines
+        (refused if lines or code in spoilt else records).append(record)
     return Subjects(
-        tuple(records), tuple(notices), tuple(problems), {"table": table.absolute()}
+        tuple(records),
+        notices,
+        tuple(problems),
+        {"table": table.absolute()},
+        tuple(refused),
     )
 
 
-def _record(
-    code: str, rows: list[tuple[int, _Row]], table: Path, root: Path
-) -> SubjectRecord:
-    """Makes a record, or raises the line that says why not."""
-    first_line, first = rows[0]
-    pairs: dict[tuple[Path, Path | None], list[tuple[str, int]]] = {}
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        where = f"{table}, line {line}: {code}"
-        for column in ("vendor", "centre"):
-            if not row[column]:
-                raise ValueError(f"{where} has no {column}; fill it in")
-            if row[column] != first[column]:
-                raise ValueError(
-                    f"{where} has {column} {shorten(repr(row[column]))}, line"
-                    f" {first_line} says {shorten(repr(first[column]))}; a subject has"
-                    " one"
+def _record(code: str, rows: list[_Row], root: Path) -> tuple[SubjectRecord, list[str]]:
+    """Makes a record, and says all that is wrong with its rows."""
+    found = _Found()
+    one: dict[str, str] = {}
+    for column in ("vendor", "centre"):
+        values = [(row.cells[column], row) for row in rows if row.cells[column]]
+        one[column] = values[0][0] if values else ""
+        for row in rows:
+            text = row.cells[column]
+            if not text:
+                found.problems.append(f"{row.where} has no {column}; fill it in")
+            elif text != one[column]:
+                found.problems.append(
+                    f"{row.where} has {column} {shorten(repr(text))},"
+                    f" {_line(values[0][1].place)} says {shorten(repr(one[column]))}; a"
+                    " subject has one, correct it"
                 )
-        phase = row["phase"]
-        if not _PHASE.fullmatch(phase):
-            raise ValueError(
-                f"{where} has phase {shorten(repr(phase))}, expected a short name, as"
-                " ED or ES"
-            )
-        phase = phase.upper() if phase.lower() in ("ed", "es") else phase
-        if phase in seen:
-            raise ValueError(
-                f"{where} has phase {phase} in line {seen[phase]} too; keep one"
-            )
-        seen[phase] = line
-        image = _file(row["image"], "image", where, root)
-        label = _file(row["label"], "label", where, root) if row["label"] else None
-        frame = _frame(row["frame"], where)
-        pairs.setdefault((image, label), []).append((phase, frame))
-    return SubjectRecord(
-        subject=code,
-        vendor=first["vendor"],
-        centre=first["centre"],
-        pairs=tuple(FilePair(*files, tuple(p)) for files, p in pairs.items()),
-    )
-
-
-def _file(text: str, column: str, where: str, root: Path) -> Path:
-    if not text:
-        raise ValueError(f"{where} has no {column}; name its file")
-    path = root / text
-    with contextlib.suppress(OSError):  # as of a name that is too long
-        if path.is_file():
-            return path
-    raise ValueError(
-        f"{where}: {column} {shorten(text)}: no such file; correct it (relative"
-        f" to {root})"
-    )
-
-
-def _frame(text: str, where: str) -> int:
-    if not re.fullmatch(r"\d{0,6}", text):
-        raise ValueError(
-            f"{where} has frame {shorten(repr(text))}, expected the index of a frame"
-            " (0, 1, ...)"
+    for row in rows:
+        _add_row(row, root, found)
+    pairs = tuple(
+        FilePair(
+            image,
+            label,
+            tuple((phase, frame) for phase, frame, _ in phases),
+            places=tuple(place for _, _, place in phases),
+            spacing=spacing,
+            one_frame_labels=True,
         )
-    return int(text or 0)
+        for (image, label, spacing), phases in found.pairs.items()
+    )
+    return SubjectRecord(code, one["vendor"], one["centre"], pairs), found.problems
+
+
+def _add_row(row: _Row, root: Path, found: _Found) -> None:
+    """Adds the files of a row, and all that is wrong with it."""
+    phase = row.cells["phase"]
+    if not _PHASE.fullmatch(phase):
+        found.problems.append(
+            f"{row.where} has phase {shorten(repr(phase))}, expected a short name, as"
+            " ED or ES"
+        )
+        phase = _line(row.place)
+    phase = phase.upper() if phase.lower() in ("ed", "es") else phase
+    if phase in found.places:
+        found.problems.append(
+            f"{row.where} has phase {phase} in {_line(found.places[phase])} too; keep"
+            " one"
+        )
+        phase = _line(row.place)
+    found.places[phase] = row.place
+    image = _file(row, "image", root, found.problems)
+    label = None
+    if row.cells["label"]:
+        label = _file(row, "label", root, found.problems)
+    faults: list[str] = []
+    frame = _frame(row, faults)
+    spacing = _spacing(row, faults)
+    other, place = found.spacings.setdefault(image, (spacing, row.place))
+    if spacing != other and not faults:
+        faults.append(
+            f"{row.where} has spacing {shorten(repr(row.cells['spacing']))}, unlike"
+            f" {_line(place)} of the same image; correct one of them"
+        )
+    found.problems += faults
+    if not faults:
+        phases = found.pairs.setdefault((image, label, spacing), [])
+        phases.append((phase, frame, row.place))
+
+
+def _line(place: str) -> str:
+    """Returns the line alone, "line 3", of "cases.csv, line 3"."""
+    return place.rpartition(", ")[2]
+
+
+def _file(row: _Row, column: str, root: Path, problems: list[str]) -> Path:
+    """The file of a cell, whether it is there or not."""
+    text = row.cells[column]
+    path = root / (text or f"no {column}")
+    with contextlib.suppress(OSError):  # as of a name that is too long
+        if text and path.is_file():
+            return path
+    slashes = " with / in place of \\" if "\\" in text else ""
+    problems.append(
+        f"{row.where}: {column} {shorten(text)}: no such file; correct it{slashes}"
+        f" (relative to {root})"
+        if text
+        else f"{row.where} has no {column}; name its file"
+    )
+    return path
+
+
+def _frame(row: _Row, problems: list[str]) -> int | None:
+    """The frame of a row, None if it tells none."""
+    text = row.cells["frame"]
+    frame = frame_index(text)
+    if text and frame is None:
+        problems.append(
+            f"{row.where} has frame {shorten(repr(text))}, expected the index of a"
+            " frame (0, 1, ...)"
+        )
+    return frame
+
+
+def _spacing(row: _Row, problems: list[str]) -> _Spacing | None:
+    """Voxel size (z, y, x) of a row in mm, None if it tells none."""
+    text = row.cells["spacing"]
+    if not text:
+        return None
+    try:
+        sizes = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 3) or not all(0 < v <= LARGEST_VOXEL for v in sizes):
+        problems.append(
+            f"{row.where} has spacing {shorten(repr(text))}, expected mm: 1.25 in"
+            " plane, or 1.25x1.25x8 with the slices last"
+        )
+        return None
+    if len(sizes) == 1:
+        return None, sizes[0], sizes[0]
+    x, y, z = sizes
+    return z, y, x

@@ -30,7 +30,13 @@ from cmrjax.data.subject import (
     prepare_subject,
 )
 from cmrjax.data.summary import Summary
-from cmrjax.files import atomic_directory, provenance, sha256_file, write_json
+from cmrjax.files import (
+    atomic_directory,
+    provenance,
+    sha256_file,
+    shorten,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Plan:
         notices: Lines that were worth saying.
         problems: Lines about subjects that cannot be used.
         inputs: Table and split file, by name.
+        refused: Subjects that are not to be prepared, see ``records.Subjects``.
     """
 
     dataset: str
@@ -61,6 +68,7 @@ class Plan:
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
+    refused: tuple[SubjectRecord, ...] = ()
 
 
 class Prepare(Protocol):
@@ -105,22 +113,24 @@ def plan_preparation(
     source, out = Path(source), Path(out)
     _check_out(out, overwrite)
     subjects = kind.find(source, table=table)
+    records, mixed, group_problems = _distinct_groups(subjects.records)
     split_path = find_split(dataset, source) if split is None else Path(split)
     inputs = dict(subjects.inputs)
     if split_path is not None:
         inputs["split"] = split_path
-    splits, labelled, notices = _assign(dataset, subjects.records, split_path)
+    splits, labelled, notices = _assign(dataset, records, split_path)
     return Plan(
         dataset=dataset,
         source=source,
         out=out,
         overwrite=overwrite,
-        records=subjects.records,
+        records=records,
         splits=splits,
         labelled=labelled,
         notices=(*subjects.notices, *notices),
-        problems=subjects.problems,
+        problems=(*subjects.problems, *group_problems),
         inputs=inputs,
+        refused=(*subjects.refused, *mixed),
     )
 
 
@@ -183,6 +193,31 @@ def run_preparation(
         if complete is not None:
             complete(folder, summary)
     return summary
+
+
+def _distinct_groups(
+    records: Sequence[SubjectRecord],
+) -> tuple[tuple[SubjectRecord, ...], tuple[SubjectRecord, ...], list[str]]:
+    """Sets subjects aside whose group has the name of another one, with a line each."""
+    origins: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for record in records:
+        members = origins.setdefault(record.group, {})
+        members.setdefault((record.vendor, record.centre), []).append(record.subject)
+    problems = []
+    for group, members in origins.items():
+        if len(members) > 1:
+            named = " and ".join(
+                f"vendor {vendor!r} centre {centre!r} ({len(codes)} subjects, the first"
+                f" {codes[0]})"
+                for (vendor, centre), codes in members.items()
+            )
+            problems.append(
+                f"{shorten(named, 500)} would both be group {shorten(group)}; give one"
+                " of them another vendor or centre in the table"
+            )
+    kept = tuple(r for r in records if len(origins[r.group]) == 1)
+    mixed = tuple(r for r in records if len(origins[r.group]) > 1)
+    return kept, mixed, problems
 
 
 def _assign(

@@ -2,10 +2,13 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 PHASES = ("ED", "ES")
+_LAST_FRAME = 10**6  # no cine is longer
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,27 @@ class FilePair:
     Attributes:
         image_path: NIfTI file with the images.
         label_path: NIfTI file with the labels, or None if there is none.
-        phases: Pairs of phase (as "ED") and frame index in both files.
+        phases: Pairs of phase (as "ED") and frame index in both files; None where no
+            table tells it, so that the files must have one frame.
+        places: Where a table names each phase ("cases.csv, line 2"), parallel to
+            ``phases``; empty where none does.
+        spacing: Voxel size (z, y, x) in mm to use in place of the headers', None to
+            use these; z is None where the header's is to stay.
+        one_frame_labels: Whether labels of one frame may go with an image of several:
+            they belong to the frame of the phase.
     """
 
     image_path: Path
     label_path: Path | None
-    phases: tuple[tuple[str, int], ...]
+    phases: tuple[tuple[str, int | None], ...]
+    places: tuple[str, ...] = ()
+    spacing: tuple[float | None, float, float] | None = None
+    one_frame_labels: bool = False
+
+    def place_of(self, phase: str) -> str:
+        """Returns where a table names a phase, or ""."""
+        names = (name for name, _ in self.phases)
+        return dict(zip(names, self.places, strict=False)).get(phase, "")
 
 
 @dataclass(frozen=True)
@@ -69,14 +87,39 @@ class Subjects:
     Attributes:
         records: Usable subjects, sorted by code.
         notices: Lines about what is normal but worth knowing.
-        problems: One line per subject that cannot be used: file, value, fix.
+        problems: Lines about subjects that cannot be used: file, value, fix.
         inputs: Files that tell about the subjects, by name, as the table.
+        refused: Subjects that ``problems`` are about, as far as their files are known
+            (named, not always there): a check looks at these too.
     """
 
     records: tuple[SubjectRecord, ...]
     notices: tuple[str, ...]
     problems: tuple[str, ...]
     inputs: dict[str, Path]
+    refused: tuple[SubjectRecord, ...] = ()
+
+
+@contextmanager
+def noted(problems: list[str]) -> Iterator[None]:
+    """Adds the ValueError that ends a block to ``problems``; the rest goes on."""
+    try:
+        yield
+    except ValueError as error:
+        problems.append(str(error))
+
+
+def frame_index(text: str) -> int | None:
+    """Returns the index of a frame that a cell tells, None if it tells none.
+
+    Args:
+        text: As "3", or "3.0" as spreadsheets and pandas write it.
+    """
+    try:
+        frame = float(text)
+    except ValueError:
+        return None
+    return int(frame) if 0 <= frame <= _LAST_FRAME and frame.is_integer() else None
 
 
 def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:

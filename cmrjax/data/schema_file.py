@@ -7,6 +7,9 @@ from typing import Any
 from cmrjax.files import read_json, shorten
 from cmrjax.labels import HEART_CLASSES, SCHEMAS, LabelSchema, get_schema
 
+BACKGROUND = "background"
+"""Name of the first class."""
+
 _MAX_SOURCE_ID = 65535
 _LONGEST_NAME = 100
 
@@ -37,7 +40,7 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
     The file is a JSON object:
 
     - ``"name"``: of the schema;
-    - ``"class_names"``: the background first; LV, MYO and RV are the names of the
+    - ``"class_names"``: first "background"; LV, MYO and RV are the names of the
       heart's classes, of which at least one is needed;
     - ``"ids"``, if the ids in the files are not the positions in ``class_names``: the
       class of each, ``{"0": "background", "500": "LV", ...}``. Several ids may go to
@@ -66,10 +69,7 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
             f"{path}: unknown {shorten(', '.join(unknown))}; known are name,"
             " class_names, ids"
         )
-    names = content["class_names"]
-    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ValueError(f"{path}: class_names must be a list of names")
-    name = content["name"]
+    name, names = content["name"], _class_names(path, content["class_names"])
     if wrong := [n for n in (name, *names) if not _is_name(n)]:
         raise ValueError(
             f"{path}: {shorten(repr(wrong[0]))} is no name; give printable text of up"
@@ -86,6 +86,18 @@ def read_schema(path: str | Path) -> tuple[LabelSchema, dict[int, str]]:
         )
     ids = content.get("ids", {str(i): name for i, name in enumerate(names)})
     return schema, _checked_ids(path, ids, schema)
+
+
+def _class_names(path: Path, names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"{path}: class_names must be a list of names")
+    if not names or names[0] != BACKGROUND:
+        raise ValueError(
+            f"{path}: class_names begins with {shorten(repr((names or [''])[0]))},"
+            f' expected "{BACKGROUND}" first: what no label covers and what is padded'
+            " has position 0"
+        )
+    return names
 
 
 def _is_name(name: Any) -> bool:

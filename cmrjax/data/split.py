@@ -6,6 +6,7 @@ is for development, the rest for the figures that are reported. A subject that n
 file names is trained on only if it is certain to be no test subject.
 """
 
+import enum
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -17,21 +18,28 @@ from cmrjax.files import shorten
 SPLITS = ("train", "test", "development", "evaluation")
 _HELD_OUT_SUBSETS = ("unlabelled", "validation", "testing")
 _WITH_TEST_SET = ("mnms", "acdc")  # data sets with official test subjects
-# What is said about subjects that the split file does not name, by why.
-_BY_CODE = "{n} subjects are not in {place}; assigned by their code: {counts}"
-_OFFICIAL = (
-    "{n} subjects are not in {place} and lie in Validation, Testing or Unlabeled: held"
-    " out ({counts})"
-)
-_OWN = (
-    "{n} subjects are not in {place}: held out ({counts}), never trained on; add them"
-    " to the file to decide otherwise"
-)
-_UNKNOWN = (
-    "{n} unlisted subjects of unknown subset (neither in {place} nor below"
-    " Training/Labeled) are held out as test ({counts}), never trained on; --split=CSV"
-    " decides otherwise"
-)
+
+
+class _Unlisted(enum.Enum):
+    """Why a subject that no split file names is assigned as it is; see ``_NOTICES``."""
+
+    BY_CODE = enum.auto()
+    OFFICIAL = enum.auto()
+    OWN = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+_NOTICES = {
+    _Unlisted.BY_CODE: "{n} subjects are not in {place}; assigned by their code:"
+    " {counts}",
+    _Unlisted.OFFICIAL: "{n} subjects are not in {place} and lie in Validation, Testing"
+    " or Unlabeled: held out ({counts})",
+    _Unlisted.OWN: "{n} subjects are not in {place}: held out ({counts}), never trained"
+    " on; add them to the file to decide otherwise",
+    _Unlisted.UNKNOWN: "{n} unlisted subjects of unknown subset (neither in {place} nor"
+    " below Training/Labeled) are held out as test ({counts}), never trained on;"
+    " --split=CSV decides otherwise",
+}
 
 
 def read_split(path: str | Path) -> dict[str, str]:
@@ -136,29 +144,29 @@ def resolve_splits(
         Split by subject, and notices about the subjects that had to be assigned.
     """
     splits: dict[str, str] = {}
-    assigned: dict[str, list[str]] = {}
+    assigned: dict[_Unlisted, list[str]] = {}
     for record in records:
         split = table.get(record.subject)
         if split is None:
-            notice = _notice(record, dataset, own)
-            split = assign_split(record, may_train=notice == _BY_CODE)
-            assigned.setdefault(notice, []).append(split)
+            reason = _reason(record, dataset, own)
+            split = assign_split(record, may_train=reason is _Unlisted.BY_CODE)
+            assigned.setdefault(reason, []).append(split)
         splits[record.subject] = split
     return splits, [
-        notice.format(n=len(found), place=place, counts=_counts(found))
-        for notice, found in assigned.items()
+        _NOTICES[reason].format(n=len(found), place=place, counts=_counts(found))
+        for reason, found in assigned.items()
     ]
 
 
-def _notice(record: SubjectRecord, dataset: str, own: bool) -> str:
-    """What to say about a subject that no split file names: tells what it may be."""
+def _reason(record: SubjectRecord, dataset: str, own: bool) -> _Unlisted:
+    """What decides about a subject that no split file names."""
     if record.official_subset in _HELD_OUT_SUBSETS:
-        return _OFFICIAL
+        return _Unlisted.OFFICIAL
     if own:
-        return _OWN
+        return _Unlisted.OWN
     if dataset in _WITH_TEST_SET and record.official_subset != "training":
-        return _UNKNOWN
-    return _BY_CODE
+        return _Unlisted.UNKNOWN
+    return _Unlisted.BY_CODE
 
 
 def _counts(splits: Sequence[str]) -> str:

@@ -1,22 +1,18 @@
 """Prepares one subject: reads, checks, normalises, resamples, crops."""
 
+import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cmrjax.data.geometry import GridMap
 from cmrjax.data.intensity import IntensityTransform, PercentileTransform
-from cmrjax.data.nifti import NiftiFile, read_nifti
-from cmrjax.data.records import SubjectRecord
-from cmrjax.data.subject_files import (
-    check_frames,
-    check_label_frames,
-    check_pair,
-    header_notices,
-    read_labels,
-)
+from cmrjax.data.nifti import NiftiFile
+from cmrjax.data.records import SubjectRecord, noted
+from cmrjax.data.subject_files import PairFiles, read_pair
 from cmrjax.labels import CAVITY, SOURCE_LABELS, LabelSchema
 
 
@@ -77,6 +73,13 @@ class NativePhase:
         return self.file.frames[self.frame]
 
 
+class _Normalised(NamedTuple):
+    """Intensities [d, h, w] float32 after the transform, and the transform's limits."""
+
+    values: np.ndarray
+    limits: tuple[float, float]
+
+
 Labeller = Callable[[NativePhase], np.ndarray]
 """Gives the labels of a phase on the model's grid, [d, *image_size] uint8."""
 
@@ -91,6 +94,8 @@ class PreparedVolume:
         slices: Index of each slice in the file, ascending.
         valid_box: (r0, r1, c0, c1), the part that is not padding.
         description: Facts for the manifest, plain JSON types.
+        voxels: Hash of the native voxels, whatever file and type they are stored in;
+            "" where it is not known.
     """
 
     images: np.ndarray
@@ -98,6 +103,7 @@ class PreparedVolume:
     slices: tuple[int, ...]
     valid_box: tuple[int, int, int, int]
     description: dict[str, Any]
+    voxels: str = ""
 
 
 @dataclass
@@ -143,69 +149,112 @@ def prepare_subject(
     assert with_labels or labeller is not None
     result = PreparedSubject()
     unlabelled = 0
+    users: dict[tuple[str, int], list[str]] = {}
     for pair in record.pairs:
-        try:
-            labels = read_labels(record, pair, labels_expected) if with_labels else None
-            if with_labels and labels is None:
-                unlabelled += 1
+        files = read_pair(
+            record, pair, labels_expected=labels_expected, with_labels=with_labels
+        )
+        unlabelled += files.unlabelled
+        result.problems += files.problems
+        result.notices += files.notices
+        for phase, frame, label_frame in files.frames:
+            key = (os.path.realpath(pair.image_path), frame)
+            users.setdefault(key, []).append(phase)
+            native = _native_phase(
+                recipe, files, phase, frame, label_frame, result.problems
+            )
+            if native is None:
                 continue
-            image = read_nifti(pair.image_path)
-            if labels is None:
-                check_frames(pair, image)
-            else:
-                check_pair(image, labels)
-                check_label_frames(pair, labels)
-        except ValueError as error:
-            result.problems.append(str(error))
-            continue
-        result.notices += header_notices(image, labels)
-        for phase, frame in pair.phases:
-            try:
-                native = _native_phase(recipe, image, labels, phase, frame)
+            with noted(result.problems):
                 volume = _prepare_phase(
-                    record, recipe, native, labels, labeller, result.notices
+                    record, recipe, *native, files, labeller, result.notices
                 )
-            except ValueError as error:
-                result.problems.append(str(error))
-            else:
                 result.volumes.append(volume)
+    _refuse_shared_frames(record, users, result)
     result.unlabelled = unlabelled == len(record.pairs)
     return result
 
 
 def _native_phase(
-    recipe: Recipe, image: NiftiFile, labels: NiftiFile | None, phase: str, frame: int
-) -> NativePhase:
+    recipe: Recipe,
+    files: PairFiles,
+    phase: str,
+    frame: int,
+    label_frame: int,
+    problems: list[str],
+) -> tuple[NativePhase, _Normalised] | None:
+    """One phase as it was acquired; None, and all that is wrong, if it is not usable.
+
+    Image and labels are looked at even where the other, or the pair, is not usable.
+    """
+    count = len(problems)
+    image, labels = files.image, files.labels
+    native_labels = normalised = None
+    if labels is not None and label_frame < len(labels.frames):
+        if not files.problems or labels.frames[label_frame].any():
+            with noted(problems):
+                native_labels = _native_labels(
+                    recipe, labels, phase, frame, labels.frames[label_frame]
+                )
+    if image is not None and frame < len(image.frames):
+        with noted(problems):
+            normalised = _normalise(recipe, image, phase, frame)
+    if files.problems or len(problems) > count or image is None or normalised is None:
+        return None
     _, _, rows, columns = image.frames.shape
-    return NativePhase(
-        file=image,
-        phase=phase,
-        frame=frame,
-        labels=labels and _native_labels(recipe, labels, phase, frame),
-        grid=GridMap(
-            (rows, columns), image.spacing[1:], recipe.spacing, recipe.image_size
-        ),
+    grid = GridMap(
+        (rows, columns), image.spacing[1:], recipe.spacing, recipe.image_size
     )
+    return NativePhase(image, phase, frame, native_labels, grid), normalised
+
+
+def _normalise(recipe: Recipe, image: NiftiFile, phase: str, frame: int) -> _Normalised:
+    """Intensities of a frame as the transform gives them, and their limits."""
+    volume = image.frames[frame]
+    try:
+        limits = recipe.transform.limits(volume)
+        return _Normalised(recipe.transform.apply(volume, limits=limits), limits)
+    except ValueError as error:
+        raise ValueError(
+            f"{image.path}: frame {frame} ({phase}): {error}; fetch it"
+            " again or leave the subject out"
+        ) from error
+
+
+def _refuse_shared_frames(
+    record: SubjectRecord,
+    users: dict[tuple[str, int], list[str]],
+    result: PreparedSubject,
+) -> None:
+    """Two phases that are one frame of one file: which of them it is nobody knows."""
+    for (path, frame), phases in users.items():
+        if len(phases) < 2:
+            continue
+        places = [record.pair_of(phase).place_of(phase) for phase in phases]
+        names = " and ".join(
+            f"{phase} ({place})" if place else phase
+            for phase, place in zip(phases, places, strict=True)
+        )
+        result.problems.append(
+            f"{path}: frame {frame} is both {names} of {record.subject}; correct the"
+            " file or the frame of one of them in the table"
+        )
+        result.volumes = [
+            v for v in result.volumes if v.description["phase"] not in phases
+        ]
 
 
 def _prepare_phase(
     record: SubjectRecord,
     recipe: Recipe,
     native: NativePhase,
-    labels: NiftiFile | None,
+    normalised: _Normalised,
+    files: PairFiles,
     labeller: Labeller | None,
     notices: list[str],
 ) -> PreparedVolume:
-    """Normalises, resamples and crops one frame; keeps the slices with heart."""
-    image, grid = native.file, native.grid
-    try:
-        limits = recipe.transform.limits(native.volume)
-        normalised = recipe.transform.apply(native.volume)
-    except ValueError as error:
-        raise ValueError(
-            f"{image.path}: frame {native.frame} ({native.phase}): {error}; fetch it"
-            " again or leave the subject out"
-        ) from error
+    """Resamples and crops one frame; keeps the slices with heart."""
+    image, grid, labels = native.file, native.grid, files.labels
     if labeller is not None:
         model_labels = labeller(native)
     else:
@@ -218,7 +267,7 @@ def _prepare_phase(
     if recipe.all_slices:
         kept = np.arange(len(model_labels))
     return PreparedVolume(
-        images=grid.image_to_model(normalised[kept]),
+        images=grid.image_to_model(normalised.values[kept]),
         labels=model_labels[kept],
         slices=tuple(int(k) for k in kept),
         valid_box=grid.valid_box,
@@ -228,12 +277,20 @@ def _prepare_phase(
             "frame": native.frame,
             "subset": record.subset,
             "nominal_spacing": recipe.is_nominal(record.subject),
-            "intensity_limits": list(limits),
+            "intensity_limits": list(normalised.limits),
             "image_sha256": image.sha256,
             "label_sha256": None if labels is None else labels.sha256,
             **_grid_facts(grid, image),
         },
+        voxels=_hash(native.volume),
     )
+
+
+def _hash(volume: np.ndarray) -> str:
+    """A hash of shape and values, the same for integers and floats that are equal."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(volume, np.float32) + 0.0  # no -0
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
 
 
 def _check_heart(
@@ -266,13 +323,11 @@ def _check_heart(
 
 
 def _native_labels(
-    recipe: Recipe, labels: NiftiFile, phase: str, frame: int
+    recipe: Recipe, labels: NiftiFile, phase: str, frame: int, values: np.ndarray
 ) -> np.ndarray:
     """Labels of a frame, [d, h, w] uint8, with the ids of the recipe's schema."""
     native = recipe.schema.remap(
-        labels.frames[frame],
-        recipe.label_ids,
-        where=f"{labels.path}, {phase}",
+        values, recipe.label_ids, where=f"{labels.path}, {phase}"
     )
     if not np.isin(native, recipe.schema.heart_ids).any():
         raise ValueError(

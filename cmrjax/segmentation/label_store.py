@@ -202,11 +202,14 @@ def _sources(record: SubjectRecord) -> dict[str, Any]:
         if path is not None and path.exists():
             status = os.stat(path)
             files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    return {
+    sources: dict[str, Any] = {
         "files": files,
         "phases": [list(phase) for pair in record.pairs for phase in pair.phases],
         "group": record.group,
     }
+    if any(pair.spacing for pair in record.pairs):  # told by the table
+        sources["spacing"] = [pair.spacing and [*pair.spacing] for pair in record.pairs]
+    return sources
 
 
 def _with_null(row: dict[str, Any]) -> dict[str, Any]:

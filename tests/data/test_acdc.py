@@ -69,11 +69,23 @@ def test_a_missing_frame_costs_one_phase_or_one_patient(tmp_path):
     assert "patient001_frame12.nii.gz (ES by Info.cfg) is missing" in found.problems[0]
 
 
+def test_all_that_is_wrong_is_said(tmp_path):
+    folder = write_patient(tmp_path, "patient001")
+    (folder / "Info.cfg").write_text("ED: one\nES: none\n")
+    assert len(find_subjects(tmp_path).problems) == 2
+    (folder / "Info.cfg").write_text("ED: 3\nES: 4\n")
+    found = find_subjects(tmp_path)
+    assert ["frame03" in found.problems[0], "frame04" in found.problems[1]] == [
+        True
+    ] * 2
+    assert [record.phases for record in found.refused] == [("ED", "ES")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("ED: 1\n", "ES is '', expected the number of a frame"),
-        ("ED: 0\nES: 9\n", "ED is '0', expected"),
+        ("ED: 0\nES: 12\n", "ED is '0', expected"),
         ("ED: 1\nES: 1\n", "ED and ES are both frame 1"),
         ("ED: 1\nES: nine\n", "ES is 'nine'"),
     ],

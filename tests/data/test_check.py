@@ -1,5 +1,7 @@
 """--check: everything that is wrong is said, and nothing is written."""
 
+import gzip
+import json
 import shutil
 
 import numpy as np
@@ -62,6 +64,33 @@ def test_everything_is_said_at_once(tmp_path, capsys):
         assert line in text, (line, text)
 
 
+def test_files_of_a_subject_with_a_bad_row_are_looked_at_too(tmp_path, capsys):
+    """The corrupt one is named, the missing one once, and no subject is prepared."""
+    images, labels = make_arrays()
+    save_nifti(tmp_path / "i.nii", images[..., 0])
+    save_nifti(tmp_path / "l.nii", np.where(labels[..., 0] == 2, 9, labels[..., 0]))
+    (tmp_path / "broken.nii").write_bytes(b"")
+    table = tmp_path / "cases.csv"
+    table.write_text(
+        "image,label,subject,phase,vendor,centre\n"
+        "i.nii,none.nii,p1,ED,A,1\ni.nii,l.nii,p1,ES,A,1\n"
+        "broken.nii,l.nii,p2,ED,A,\nbroken.nii,broken.nii,p2,ES,A,1\n"
+    )
+    status, text = _check(capsys, tmp_path, f"--table={table}", dataset="nifti")
+    assert status == 1
+    lines = [line for line in text.splitlines() if line.startswith("problem: ")]
+    for count, part in (
+        (1, "label none.nii: no such file"),
+        (1, "l.nii, ES: slice 1 holds label id 9"),
+        (3, "broken.nii: file is empty"),
+        (1, "line 4: p2 has no centre"),
+        (1, "l.nii, ED: slice 1 holds label id 9"),
+    ):
+        assert sum(part in line for line in lines) == count, (part, text)
+    assert "none.nii: cannot be read" not in text
+    assert "looked at 2 subjects: 0 volumes" in text
+
+
 def test_swapped_ids_are_seen(tmp_path, capsys):
     """ACDC's files read as if they were M&Ms'."""
     write_patient(tmp_path, "patient001")
@@ -77,6 +106,38 @@ def test_swapped_ids_are_seen(tmp_path, capsys):
     status, text = _check(capsys, tmp_path, table, dataset="nifti")
     assert status == 1
     assert "the ids of LV and RV look swapped" in text
+
+
+def test_one_image_in_two_files_is_seen_by_its_voxels(tmp_path, capsys):
+    """Packed at another level, and stored as another type."""
+    source = write_small_set(tmp_path / "in")
+    for code, dtype in (("P1", np.int16), ("P2", np.float32)):
+        images, _ = make_arrays(seed=0)
+        save_nifti(tmp_path / "again.nii", images.astype(dtype))
+        packed = gzip.compress((tmp_path / "again.nii").read_bytes(), 1)
+        (source / code / f"{code}_sa.nii.gz").write_bytes(packed)
+    status, text = _check(capsys, source)
+    assert status == 1
+    for phase in ("ED", "ES"):
+        line = f"P0 {phase}, P1 {phase}, P2 {phase}: the same image, in test and train"
+        assert line in text, text
+
+
+def test_an_organ_that_no_file_shows_is_a_notice(tmp_path, capsys):
+    """The schema may have more classes than a small set shows; but for the heart."""
+    images, labels = make_arrays()
+    save_nifti(tmp_path / "i.nii", images[..., 0])
+    save_nifti(tmp_path / "l.nii", labels[..., 0])
+    (tmp_path / "cases.csv").write_text(
+        "image,label,subject,phase,vendor,centre\ni.nii,l.nii,p1,ED,A,1\n"
+    )
+    names = ["background", "LV", "MYO", "RV", "lung"]
+    schema = tmp_path / "classes.json"
+    schema.write_text(json.dumps({"name": "own", "class_names": names}))
+    options = (f"--table={tmp_path / 'cases.csv'}", f"--schema={schema}")
+    status, text = _check(capsys, tmp_path, *options, dataset="nifti")
+    assert status == 0, text
+    assert "notice: no label file shows lung; do the ids mean" in text
 
 
 def test_a_class_that_no_file_shows(tmp_path, capsys):

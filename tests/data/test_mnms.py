@@ -149,7 +149,7 @@ def test_split_file_is_not_taken_for_the_table(tmp_path):
     assert found.notices == ("1 subjects of t.csv have no folder",)
 
 
-def test_each_unusable_subject_is_one_line(tmp_path):
+def test_each_fault_of_unusable_subjects_is_one_line(tmp_path):
     for code in ("P0", "P1", "P2", "P3"):
         write_subject(tmp_path, code)
     write_subject(tmp_path / "again", "P3")
@@ -159,12 +159,18 @@ def test_each_unusable_subject_is_one_line(tmp_path):
     write_table(tmp_path / "t.csv", rows)
     found = mnms.find_subjects(tmp_path)
     assert [r.subject for r in found.records] == ["P0"]
-    assert len(found.problems) == 4
-    no_frame, no_row, twice, no_image = found.problems
-    assert "P1 has ED = '', expected the index of a frame" in no_frame
-    assert "P2 is not in" in no_row
-    assert "P3: found in 2 folders" in twice
-    assert "P4_sa.nii.gz is missing; fetch it again" in no_image
+    expected = [
+        "P1 has ED = '', expected the index of a frame",
+        "P1 has ES = '', expected the index of a frame",
+        "P2 is not in",
+        "P3: found in 2 folders",
+        "P4_sa.nii.gz is missing; fetch it again",
+        "P4 is not in",
+    ]
+    assert len(found.problems) == len(expected)
+    for line, part in zip(found.problems, expected, strict=True):
+        assert part in line
+    assert [r.subject for r in found.refused] == ["P1", "P2", "P3", "P4"]
 
 
 def test_an_empty_cell_is_a_phase_that_the_subject_does_not_have(tmp_path):

@@ -36,7 +36,7 @@ def test_axes_are_slice_row_column(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("dtype", nifti.WRITTEN_TYPES)
 def test_write_and_read_keep_values_and_affine(tmp_path, name, dtype):
     rng = np.random.default_rng(0)
     array = rng.integers(0, 200, (3, 4, 5)).astype(dtype)
@@ -87,10 +87,56 @@ def test_affine_that_cannot_be(tmp_path):
 
 
 def test_wrong_number_of_axes(tmp_path):
-    for shape in ((4, 4), (2, 2, 2, 2, 2)):
+    for shape in ((4,), (2, 2, 2, 2, 2), (2, 2, 2, 2, 1, 2)):
         path = save_nifti(tmp_path / "a.nii", np.zeros(shape, np.int16))
-        with pytest.raises(ValueError, match=r"has shape \(.*, expected three or four"):
+        with pytest.raises(ValueError, match=r"has shape \(.*, expected two to four"):
             nifti.read_nifti(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_axes_of_length_1_may_follow_and_one_slice_may_have_two_axes(tmp_path, name):
+    values = np.arange(24, dtype=np.int16)
+    for shape in ((4, 6), (4, 3, 2), (4, 3, 1, 2), (2, 2, 3, 2, 1), (4, 6, 1, 1, 1, 1)):
+        path = save_nifti(tmp_path / name, values.reshape(shape))
+        frames = nifti.read_nifti(path).frames
+        full = (*shape, 1, 1)[:4]
+        assert frames.shape == full[::-1]
+        np.testing.assert_array_equal(frames.T, values.reshape(full))
+
+
+def test_a_slice_may_have_no_thickness(tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((4, 6), np.int16))
+    _patched(path, 88, np.float32(0))  # pixdim[3]
+    assert nifti.read_nifti(path).spacing == (1.0, 1.33, 1.33)
+
+
+def test_headers_tell_more_or_less(tmp_path):
+    """Whether the voxel size is known, looks lost, and whether a place is told."""
+    values = np.zeros((4, 6, 2), np.int16)
+    millimetres = nib.Nifti1Image(values, None)
+    millimetres.header.set_xyzt_units("mm")
+    cases = {
+        "nothing": (nib.Nifti1Image(values, None), (False, True, False)),
+        "a unit": (millimetres, (True, True, False)),
+        "eye": (nib.Nifti1Image(values, np.eye(4)), (True, True, False)),
+        "ITK's eye": (
+            nib.Nifti1Image(values, np.diag([-1.0, -1, 1, 1])),
+            (True, True, False),
+        ),
+        "cubes somewhere": (
+            nib.Nifti1Image(values, np.eye(4) + np.eye(4, k=3)),
+            (True, False, True),
+        ),
+        "voxels": (
+            nib.Nifti1Image(values, np.diag([2.0, 2, 8, 1])),
+            (True, False, True),
+        ),
+    }
+    for name, (image, expected) in cases.items():
+        nib.save(image, tmp_path / "a.nii")
+        file = nifti.read_nifti(tmp_path / "a.nii")
+        found = (file.spacing_known, file.looks_unset, file.placed)
+        assert found == expected, name
 
 
 def test_damaged_files_are_one_line_that_names_the_file(tmp_path):
@@ -144,7 +190,7 @@ def test_write_refuses(tmp_path):
         nifti.write_volume(tmp_path / "a.png", array, np.eye(4))
     with pytest.raises(ValueError, match=r"expected \[d, h, w\] or \[t, d, h, w\]"):
         nifti.write_volume(tmp_path / "a.nii", array[0], np.eye(4))
-    with pytest.raises(ValueError, match=r"values are float16; convert them to uint8"):
+    with pytest.raises(ValueError, match=r"values are float16; convert them to one"):
         nifti.write_volume(tmp_path / "a.nii", array.astype("float16"), np.eye(4))
 
 

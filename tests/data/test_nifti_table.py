@@ -3,6 +3,7 @@
 import json
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -79,7 +80,7 @@ def test_own_classes_are_prepared_from_a_schema_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (("p1_ED.nii.gz,,p1,ED,A", ROWS[1]), "line 2: p1 has no centre"),
+        (("p1_ED.nii.gz,,p1,ED,Siemens", ROWS[1]), "line 2: p1 has no centre"),
         ((ROWS[0], ROWS[1].replace("Leeds", "York")), "'York', line 2 says 'Leeds'"),
         ((ROWS[0], ROWS[0]), "line 3: p1 has phase ED in line 2 too"),
         ((ROWS[0].replace(",ed,", ",e/d,"),), "phase 'e/d', expected a short name"),
@@ -98,12 +99,145 @@ def test_rows_that_cannot_be_used_name_their_line(tmp_path, rows, message):
     assert str(tmp_path / "cases.csv") in problem
 
 
-def test_a_frame_that_is_none(tmp_path):
+def test_all_that_is_wrong_is_said_line_by_line(tmp_path):
+    """Of every row, also where nothing can be used; and nothing is said twice."""
+    _files(tmp_path)
+    rows = [
+        "p1_ED.nii.gz,p9.nii.gz,p1,e/d,Siemens,Leeds,first,",
+        "p9.nii.gz,p1_ES_gt.nii.gz,p1,ES,,York,0,1.2x1.2",
+        "sub\\p1_ED.nii.gz,p1_ED_gt.nii.gz,p2,ED,A,1,,",
+        "p1_ED.nii.gz,p1_ED_gt.nii.gz,p3,ED,A,1,,,B",
+        ",p1_ED_gt.nii.gz,p4,ED,A,1,,",
+    ]
+    table = _table(tmp_path, *rows, header=HEADER + ",frame,spacing")
+    found = find_subjects(None, table=table)
+    assert not found.records
+    lines = [line.replace(str(tmp_path), "T") for line in found.problems]
+    assert lines == [
+        "T/cases.csv, line 5: has 9 cells, expected 8 as in the first line; put a"
+        ' cell that holds a separator into quotes ("a,b")',
+        "T/cases.csv, line 3: p1 has no vendor; fill it in",
+        "T/cases.csv, line 3: p1 has centre 'York', line 2 says 'Leeds'; a subject has"
+        " one, correct it",
+        "T/cases.csv, line 2: p1 has phase 'e/d', expected a short name, as ED or ES",
+        "T/cases.csv, line 2: p1: label p9.nii.gz: no such file; correct it (relative"
+        " to T)",
+        "T/cases.csv, line 2: p1 has frame 'first', expected the index of a frame (0,"
+        " 1, ...)",
+        "T/cases.csv, line 3: p1: image p9.nii.gz: no such file; correct it (relative"
+        " to T)",
+        "T/cases.csv, line 3: p1 has spacing '1.2x1.2', expected mm: 1.25 in plane, or"
+        " 1.25x1.25x8 with the slices last",
+        r"T/cases.csv, line 4: p2: image sub\p1_ED.nii.gz: no such file; correct it"
+        " with / in place of \\ (relative to T)",
+        "T/cases.csv, line 6: p4 has no image; name its file",
+    ]
+    assert [record.subject for record in found.refused] == ["p1", "p2", "p4"]
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "0.", ""])
+def test_a_frame_as_spreadsheets_and_pandas_write_it(tmp_path, text):
+    _files(tmp_path)
+    table = _table(tmp_path, ROWS[0] + "," + text, header=HEADER + ",frame")
+    (record,) = find_subjects(None, table=table).records
+    assert record.pairs[0].phases == (("ED", 0 if text else None),)
+
+
+@pytest.mark.parametrize("text", ["-1", "0.5", "first", "nan", "inf", "9" * 9])
+def test_a_frame_that_is_none(tmp_path, text):
     _files(tmp_path, split=False)
-    row = "p1.nii.gz,p1_gt.nii.gz,p1,ED,A,1,"
-    table = _table(tmp_path, row + "-1", header=HEADER + ",frame")
-    with pytest.raises(ValueError, match=r"no row can be used .* has frame '-1'"):
-        find_subjects(None, table=table)
+    row = f"p1.nii.gz,p1_gt.nii.gz,p1,ED,A,1,{text}"
+    table = _table(tmp_path, row, header=HEADER + ",frame")
+    (line,) = find_subjects(None, table=table).problems
+    assert f"line 2: p1 has frame '{text}'" in line
+
+
+def test_a_cine_without_the_column_frame_is_refused(tmp_path, capsys):
+    """Not prepared from its first frame, for whatever phase."""
+    _files(tmp_path, split=False)
+    rows = [f"p1.nii.gz,p1_gt.nii.gz,p1,{phase},A,1" for phase in ("ED", "ES")]
+    assert _prepare(tmp_path, rows) == 1
+    error = capsys.readouterr().err
+    for line, phase in ((2, "ED"), (3, "ES")):
+        assert (
+            f"p1.nii.gz: has 2 time frames; {tmp_path}/cases.csv, line {line}"
+            f" ({phase}) does not say which; add the column frame"
+        ) in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_file_for_two_phases_is_refused(tmp_path, capsys):
+    _files(tmp_path)
+    rows = [f"p1_ED.nii.gz,p1_ED_gt.nii.gz,p1,{phase},A,1" for phase in ("ED", "ES")]
+    assert _prepare(tmp_path, rows) == 1
+    error = capsys.readouterr().err
+    assert "p1_ED.nii.gz: frame 0 is both ED (" in error
+    assert "line 2) and ES (" in error
+
+
+def _prepare(folder, rows, *more, header=HEADER):
+    arguments = ["--dataset=nifti", f"--table={_table(folder, *rows, header=header)}"]
+    arguments += ["--image-size=32", f"--out={folder / 'out'}", *more]
+    return prepare_data.main(arguments)
+
+
+def test_a_cine_with_labels_of_one_frame_each(tmp_path):
+    """The same arrays as from a label file with all frames."""
+    images, labels = make_arrays(shape=(24, 20, 4, 5))
+    save_nifti(tmp_path / "cine.nii.gz", images)
+    save_nifti(tmp_path / "all.nii.gz", labels)
+    for phase, frame in (("ED", 1), ("ES", 3)):
+        save_nifti(tmp_path / f"{phase}.nii.gz", labels[..., frame])
+    prepared = []
+    for name in ("{}", "all"):
+        rows = [
+            f"cine.nii.gz,{name.format(phase)}.nii.gz,p1,{phase},A,1,{frame}"
+            for phase, frame in (("ED", 1), ("ES", 3))
+        ]
+        assert _prepare(tmp_path, rows, "--overwrite", header=HEADER + ",frame") == 0
+        data = PreparedDataset.open(tmp_path / "out", verify="full")
+        assert [v["frame"] for v in data.volumes] == [1, 3]
+        prepared.append((np.array(data.images), np.array(data.labels)))
+    np.testing.assert_array_equal(prepared[0][0], prepared[1][0])
+    np.testing.assert_array_equal(prepared[0][1], prepared[1][1])
+
+
+def test_the_voxel_size_of_the_table_is_used_in_place_of_the_header(tmp_path):
+    images, labels = make_arrays()
+    for name, values in (("i", images[..., 0]), ("l", labels[..., 0])):
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"{name}.nii")
+    header = HEADER + ",spacing"
+    row = "i.nii,l.nii,p1,ED,A,1,"
+    assert _prepare(tmp_path, [row + "1.33x1.33x10"], header=header) == 0
+    data = PreparedDataset.open(tmp_path / "out")
+    assert data.volumes[0]["native_spacing"] == [10.0, 1.33, 1.33]
+    np.testing.assert_array_equal(data.labels[0, 6:26, 4:28], labels[:, :, 1, 0].T)
+    assert _prepare(tmp_path, [row + "1.33"], "--overwrite", header=header) == 1
+
+
+def test_two_spacings_of_one_image(tmp_path):
+    _files(tmp_path, split=False)
+    rows = [f"p1.nii.gz,p1_gt.nii.gz,p1,{p},A,1,{f},{s}" for p, f, s in _SPACINGS]
+    table = _table(tmp_path, *rows, header=HEADER + ",frame,spacing")
+    (line,) = find_subjects(None, table=table).problems
+    assert "line 3: p1 has spacing '1.3', unlike line 2 of the same image" in line
+
+
+_SPACINGS = (("ED", 0, "1.25"), ("ES", 1, "1.3"))
+
+
+def test_a_table_without_rows(tmp_path):
+    with pytest.raises(ValueError, match="holds no row; expected a row for each phase"):
+        find_subjects(None, table=_table(tmp_path))
+
+
+def test_an_empty_label(tmp_path, capsys):
+    _files(tmp_path)
+    assert _prepare(
+        tmp_path, ["p1_ED.nii.gz,,p1,ED,A,1", ROWS[1].replace("p1,", "p2,")]
+    )
+    error = capsys.readouterr().err
+    assert "cases.csv, line 2: p1 has an empty label, which says that p1_ED" in error
 
 
 @pytest.mark.parametrize(

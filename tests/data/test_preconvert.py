@@ -96,6 +96,20 @@ def test_bad_files_are_named_and_the_others_prepared(tmp_path):
     assert "problems: 2" in describe(summary)
 
 
+def test_groups_of_one_name_are_refused(tmp_path):
+    source = write_small_set(tmp_path / "in")
+    rows = {"P0": ("A1", 1, 0, 1), "P1": ("A", 11, 0, 1), "P2": ("A", 2, 0, 1)}
+    write_table(source / "info.csv", rows)
+    summary, _ = _run(source, tmp_path / "out")
+    (line,) = summary.problems
+    assert line.startswith(
+        "vendor 'A1' centre '1' (1 subjects, the first P0) and vendor 'A' centre '11'"
+        " (1 subjects, the first P1) would both be group A11; give one of them"
+    )
+    data = PreparedDataset.open(tmp_path / "out")
+    assert {s.subject for s in data.slices} == {"P2"}
+
+
 def test_unlabelled_are_counted(tmp_path):
     source = write_small_set(tmp_path / "in", count=1)
     write_subject(source, "P8", labels=np.zeros((24, 20, 4, 2), np.uint8))

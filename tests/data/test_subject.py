@@ -1,5 +1,6 @@
 """One subject: values, slices, padding, and a line for each thing that is wrong."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -216,16 +217,74 @@ def test_missing_label_file_is_a_problem_except_where_none_is_expected(tmp_path)
 
 
 def test_notices_of_headers_and_of_a_crop_through_the_heart(tmp_path):
-    write_subject(tmp_path, "P0")
-    other = write_subject(tmp_path / "other", "P0", zooms=(1.5, 1.33, 10.0))
-    other.joinpath("P0_sa_gt.nii.gz").replace(tmp_path / "P0" / "P0_sa_gt.nii.gz")
-    other.joinpath("P0_sa.nii.gz").unlink()
-    write_table(tmp_path / "t.csv", {"P0": ("A", 1, 0, 1)})
-    record = find_subjects(tmp_path).records[0]
+    record = _record(tmp_path)
+    affine = np.diag([1.33, 1.33, 10.0, 1.0])
+    affine[0, 3] = 0.5
+    _rewrite_labels(record, affine)
     result = prepare_subject(record, Recipe(image_size=(8, 8)))
     assert len(result.volumes) == 2
     assert "its affine is not the image's" in result.notices[0]
     assert "ED: the crop to 8x8 cuts the heart" in result.notices[1]
+
+
+def _rewrite_labels(record, affine, turn=lambda voxels: voxels):
+    path = record.pairs[0].label_path
+    voxels = turn(np.asarray(nib.Nifti1Image.load(path).dataobj))
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(voxels), affine), path)
+
+
+def test_labels_that_are_stored_mirrored_are_turned_onto_the_image(tmp_path):
+    """Same anatomy, the other way along x, as the label's affine says."""
+    straight = prepare_subject(_record(tmp_path / "a"), RECIPE)
+    record = _record(tmp_path / "b")
+    affine = np.diag([-1.33, 1.33, 10.0, 1.0])
+    affine[0, 3] = 23 * 1.33
+    _rewrite_labels(record, affine, lambda voxels: voxels[::-1])
+    result = prepare_subject(record, RECIPE)
+    assert not result.problems
+    (notice,) = result.notices
+    assert "the labels are turned onto the image's grid" in notice
+    for volume, expected in zip(result.volumes, straight.volumes, strict=True):
+        np.testing.assert_array_equal(volume.labels, expected.labels)
+        np.testing.assert_array_equal(volume.images, expected.images)
+
+
+def test_labels_of_another_voxel_size_are_refused(tmp_path):
+    record = _record(tmp_path)
+    _rewrite_labels(record, np.diag([1.5, 1.33, 10.0, 1.0]))
+    result = prepare_subject(record, RECIPE)
+    assert not result.volumes
+    (line,) = result.problems
+    assert "its voxels are 1.5 x 1.33 x 10 mm, those of the image P0_sa.nii.gz" in line
+
+
+def test_all_that_is_wrong_is_said_not_only_the_first(tmp_path):
+    """Image and labels are looked at each for itself, and each phase."""
+    images, labels = make_arrays()
+    floats = images.astype(np.float32)
+    floats[3, 4, 2] = np.nan
+    labels[2, 3, 2, 1] = 9
+    record = _record(tmp_path, images=floats, labels=labels)
+    lines = prepare_subject(record, RECIPE).problems
+    expected = ["ED): 1 of 1920 values are NaN", "ES: slice 2 holds label id 9"]
+    expected += ["ES): 1 of 1920 values are NaN"]
+    assert len(lines) == 3
+    assert all(e in line for e, line in zip(expected, lines, strict=True)), lines
+    record.pairs[0].image_path.write_bytes(b"")
+    lines = prepare_subject(record, RECIPE).problems
+    assert ["file is empty" in lines[0], "label id 9" in lines[1]] == [True, True]
+    record = _record(tmp_path, images=floats)
+    assert record.pairs[0].label_path is not None
+    record.pairs[0].label_path.write_bytes(b"")
+    lines = prepare_subject(record, RECIPE).problems
+    assert ["gt.nii.gz: file is empty" in lines[0], len(lines)] == [True, 3]
+
+
+def test_two_phases_at_one_frame_are_both_refused(tmp_path):
+    result = prepare_subject(_record(tmp_path, phases=(1, 1)), RECIPE)
+    assert not result.volumes
+    (line,) = result.problems
+    assert "P0_sa.nii.gz: frame 1 is both ED and ES of P0; correct" in line
 
 
 def test_a_labeller_decides_labels_and_slices(tmp_path):

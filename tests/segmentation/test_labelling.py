@@ -99,12 +99,12 @@ class _Islands(FakeSegmenter):
 
 
 def test_areas_are_those_of_each_grid_before_the_crop(tmp_path):
-    """32 pixels of 3 x 0.9 mm are 86 mm^2: enough for a vessel, too little for lung.
+    """32 pixels of 2.7 x 1 mm are 86 mm^2: enough for a vessel, too little for lung.
 
     As pixels of the model, 1.33 mm, they would be 57 mm^2, too little for both.
     """
     recipe = Recipe(schema=MULTI_TISSUE, image_size=(16, 16))
-    record = _record(tmp_path, zooms=(3.0, 0.9, 8.0))
+    record = _record(tmp_path, zooms=(2.7, 1.0, 8.0))
     labelled = label_subject(record, recipe, _Islands(), expert=True)
     assert len(labelled.native) == 1
     tissues = labelled.native[0].labels[0][1:]
