@@ -356,6 +356,11 @@ def _warnings(file: NiftiFile, grid: GridMap, synthesizer: Synthesizer) -> list[
             f"{file.path}: the labels reach beyond the {c} x {r} pixels of "
             f"{grid.spacing[0]:g} mm that the model works at; what is outside is -1"
         )
+    if synthesizer.spacing is None and file.looks_unset:
+        lines.append(
+            f"{file.path}: the header says 1 x 1 x 1 mm and nothing of where the voxels "
+            "lie, as where the voxel size was lost; if so, say it with --spacing=MM"
+        )
     if synthesizer.spacing is None and _contradicts(_sides(file.affine), file.spacing):
         c, b, a = _sides(file.affine)
         kept = "lie on the label file as it is"

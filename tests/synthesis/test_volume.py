@@ -221,6 +221,14 @@ def test_a_spacing_that_is_given_counts_and_an_unknown_one_is_refused(tmp_path):
     np.testing.assert_allclose(world(affine, 9.5, 14.5, 1), middle, atol=1e-4)
 
 
+def test_a_header_that_looks_unset_is_said(tmp_path, synthesizer):
+    path = write_labels(tmp_path / "a_gt.nii.gz", draw_labels(), affine=np.eye(4))
+    (line,) = synthesize_file(path, tmp_path / "out", synthesizer)
+    assert line.startswith(f"{path}: the header says 1 x 1 x 1 mm")
+    given = Synthesizer.create(synthesizer.params, spacing=(1.33, 1.33))
+    assert synthesize_file(path, tmp_path / "given", given) == []
+
+
 def test_intensities(tmp_path, label_path):
     plain = Synthesizer.create(make_params())
     synthesize_file(label_path, tmp_path / "model", plain)
