@@ -60,8 +60,8 @@ class NiftiFile:
         looks_unset: Whether the header looks as if the voxel size was lost: 1 x 1 x 1
             mm and no affine or, up to signs, the identity, as ``Nifti1Image(array,
             np.eye(4))`` writes it, and other libraries where nothing is set.
-        placed: Whether the header says where the voxels lie: sform or qform are set
-            and it does not look unset.
+        placed: Whether the header says where the voxels lie: sform or qform are set,
+            and the affine is not the identity.
         header: The file's header as it is.
     """
 
@@ -142,7 +142,7 @@ def read_nifti(path: str | Path) -> NiftiFile:
             " sform or qform"
         )
     frames = values.reshape((*shape, 1, 1)[:4])
-    known, unset, placed = _what_is_told(header, spacing, affine)
+    known, unset, placed = _what_is_told(image.header, spacing, affine)
     return NiftiFile(
         path,
         frames.transpose(3, 2, 1, 0),
@@ -385,12 +385,15 @@ def _spacing(
 def _what_is_told(
     header: nib.Nifti1Header, spacing: tuple[float, ...], affine: np.ndarray
 ) -> tuple[bool, bool, bool]:
-    """``spacing_known``, ``looks_unset`` and ``placed`` of ``NiftiFile``."""
+    """``spacing_known``, ``looks_unset`` and ``placed`` of ``NiftiFile``.
+
+    The header is nibabel's, in which codes that cannot be are 0, as for its affine.
+    """
     unit_cubes = all(v == 1.0 for v in spacing)
     coded = bool(int(header["qform_code"]) or int(header["sform_code"]))
-    unset = unit_cubes and (not coded or np.array_equal(np.abs(affine), np.eye(4)))
+    blank = not coded or np.array_equal(np.abs(affine), np.eye(4))
     known = not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7)
-    return known, unset, coded and not unset
+    return known, unit_cubes and blank, not blank
 
 
 def _one_line(error: BaseException) -> str:

@@ -110,6 +110,16 @@ def test_a_slice_may_have_no_thickness(tmp_path):
     assert nifti.read_nifti(path).spacing == (1.0, 1.33, 1.33)
 
 
+def test_an_identity_and_a_code_that_cannot_be_tell_no_place(tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((4, 6, 2), np.int16))
+    assert nifti.read_nifti(path).placed
+    _patched(path, 280, np.eye(4, dtype=np.float32)[:3])  # as ACDC files have it
+    file = nifti.read_nifti(path)
+    assert (file.spacing, file.placed, file.looks_unset) == ((10, 1.33, 1.33), 0, 0)
+    _patched(path, 254, np.int16(99))  # sform_code
+    assert not nifti.read_nifti(path).placed
+
+
 def test_headers_tell_more_or_less(tmp_path):
     """Whether the voxel size is known, looks lost, and whether a place is told."""
     values = np.zeros((4, 6, 2), np.int16)
