@@ -5,10 +5,7 @@ flipped or reoriented. Affines map (column, row, slice) = (x, y, z) indices to m
 """
 
 import gzip
-import hashlib
-import math
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +14,17 @@ import numpy as np
 from nibabel.imageglobals import LoggingOutputSuppressor
 
 from cmrjax.data.geometry import LARGEST_FIELD
-from cmrjax.files import shorten, write_bytes
+from cmrjax.data.nifti_bytes import SUFFIXES, one_line, parse_header, read_bounded
+from cmrjax.files import write_bytes
 
 _UNIT_TO_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
-SUFFIXES = (".nii.gz", ".nii")
 WRITTEN_TYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
 """Types of voxels that files are written with."""
-LARGEST_BYTES = 8 * 2**30
-"""Files whose header says more voxels than fit in it are refused before they are
-unpacked."""
 _GEOMETRY = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
     "xyzt_units",
 )
-_HEADER_BYTES = 540  # of NIfTI-2, the longer one
-_LONGEST_NAME = 1000  # characters of a path in an error
-_SLACK_BYTES = 1 << 20  # what may follow the voxels
 
 
 def split_suffix(path: str | Path) -> tuple[str, str]:
@@ -105,15 +96,14 @@ def read_nifti(path: str | Path) -> NiftiFile:
             cannot be. One line that begins with the file and says what to do.
     """
     path = Path(path)
-    content, digest = _read_bytes(path)
-    image_class, header = _parse_header(path, content)
+    content, digest = read_bounded(path)
+    image_class, header = parse_header(path, content)
     shape = tuple(int(n) for n in header.get_data_shape())
     if not 2 <= len(shape) or min(shape) < 1 or any(n > 1 for n in shape[4:]):
         raise ValueError(
             f"{path}: has shape {shape}, expected two to four non-empty axes"
             " (x, y[, slice[, time]]); convert the file or leave it out"
         )
-    _stated_bytes(path, header)
     spacing, unit = _spacing(path, header)
     try:
         # What nibabel has to say names no file; ours does, or the values are refused.
@@ -125,10 +115,15 @@ def read_nifti(path: str | Path) -> NiftiFile:
             warnings.simplefilter("ignore")
             image = image_class.from_bytes(content)
             values = np.asanyarray(image.dataobj)
+    except MemoryError as error:
+        raise ValueError(
+            f"{path}: {' x '.join(map(str, shape))} voxels do not fit into the memory;"
+            " crop the file"
+        ) from error
     except Exception as error:  # nibabel raises many kinds for damaged files
         raise ValueError(
             f"{path}: cannot be read, the file is shorter than its header says or"
-            f" damaged ({_one_line(error)}); fetch it again"
+            f" damaged ({one_line(error)}); fetch it again"
         ) from error
     if values.dtype.kind not in "iuf":
         raise ValueError(f"{path}: has values of type {values.dtype}, expected numbers")
@@ -152,7 +147,7 @@ def read_nifti(path: str | Path) -> NiftiFile:
         spacing_known=known,
         looks_unset=unset,
         placed=placed,
-        header=header,
+        header=image.header,
     )
 
 
@@ -252,108 +247,6 @@ def _is_rigid(affine: np.ndarray) -> bool:
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
 
 
-def _read_bytes(path: Path) -> tuple[bytes, str]:
-    if not path.name.endswith(SUFFIXES):
-        raise ValueError(f"{_name(path)}: not a NIfTI name; expected .nii.gz or .nii")
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"{_name(path)}: cannot be read ({reason})") from error
-    if not raw:
-        raise ValueError(f"{path}: file is empty (0 bytes); fetch it again")
-    digest = hashlib.sha256(raw).hexdigest()
-    if not path.name.endswith(".gz"):
-        return raw, digest
-    try:
-        header = _decompress(raw, _HEADER_BYTES, whole=False)
-        limit = _stated_bytes(path, _parse_header(path, header)[1]) + _SLACK_BYTES
-        return _decompress(raw, limit, whole=True), digest
-    except (EOFError, OSError, zlib.error) as error:
-        kind = "truncated" if isinstance(error, EOFError) else "damaged"
-        raise ValueError(
-            f"{path}: gzip data are {kind} after {len(raw)} bytes"
-            f" ({_one_line(error)}); fetch it again"
-        ) from error
-    except OverflowError as error:
-        raise ValueError(
-            f"{path}: unpacks to more than {limit} bytes, which is more than its header"
-            " says; fetch it again"
-        ) from error
-
-
-def _name(path: Path) -> str:
-    """The path, unless no path is so long or in two lines: a table says anything."""
-    name = str(path)
-    return name if len(name) <= _LONGEST_NAME and name.isprintable() else shorten(name)
-
-
-def _decompress(raw: bytes, limit: int, *, whole: bool) -> bytes:
-    """Unpacks gzip data in bounded memory.
-
-    Args:
-        raw: One or several gzip members.
-        limit: Bytes that are unpacked at most.
-        whole: Whether all must fit and every check sum is compared; otherwise the
-            first ``limit`` bytes are enough.
-
-    Raises:
-        EOFError: If the data end too early.
-        OverflowError: If ``whole`` and there are more bytes.
-        zlib.error: If the data are damaged.
-    """
-    parts: list[bytes] = []
-    left = limit
-    while raw and (whole or left > 0):
-        member = zlib.decompressobj(wbits=31)
-        part = member.decompress(raw, left + 1)
-        parts.append(part)
-        left -= len(part)
-        if whole and left < 0:
-            raise OverflowError
-        if not member.eof:
-            if not whole and left <= 0:
-                break
-            raise EOFError("compressed data ended before the end was reached")
-        raw = member.unused_data.lstrip(b"\0")  # some writers pad with zeros
-    return b"".join(parts)
-
-
-def _stated_bytes(path: Path, header: nib.Nifti1Header) -> int:
-    """Bytes of the whole file by its header."""
-    shape = [max(int(n), 0) for n in header.get_data_shape()]
-    per_voxel = max(int(header["bitpix"]) // 8, 1)
-    offset = float(header["vox_offset"])
-    size = math.prod(shape) * per_voxel
-    if not 0 <= offset <= LARGEST_BYTES or size > LARGEST_BYTES:
-        raise ValueError(
-            f"{path}: the header says {' x '.join(map(str, shape))} voxels of"
-            f" {per_voxel} bytes, {size / 2**30:.3g} GiB, from byte {offset:g}; at"
-            f" most {LARGEST_BYTES / 2**30:g} GiB are read: crop the file, or repair"
-            " the header"
-        )
-    return int(offset) + size
-
-
-def _parse_header(
-    path: Path, content: bytes
-) -> tuple[type[nib.Nifti1Image], nib.Nifti1Header]:
-    """Finds the NIfTI version; the header stays unchecked, nothing is repaired."""
-    for image_class in (nib.Nifti1Image, nib.Nifti2Image):
-        header_class = image_class.header_class
-        size = header_class.template_dtype.itemsize
-        if len(content) < size:
-            continue
-        stated = {int.from_bytes(content[:4], order) for order in ("little", "big")}
-        if size in stated:
-            header = header_class(content[:size], check=False)
-            if 0 <= int(header["dim"][0]) <= 7:
-                return image_class, header
-    raise ValueError(
-        f"{path}: not a NIfTI file ({len(content)} bytes, no NIfTI header); convert it"
-    )
-
-
 def _spacing(
     path: Path, header: nib.Nifti1Header
 ) -> tuple[tuple[float, float, float], float]:
@@ -394,7 +287,3 @@ def _what_is_told(
     blank = not coded or np.array_equal(np.abs(affine), np.eye(4))
     known = not unit_cubes or coded or bool(int(header["xyzt_units"]) & 7)
     return known, unit_cubes and blank, not blank
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

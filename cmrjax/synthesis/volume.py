@@ -358,8 +358,8 @@ def _warnings(file: NiftiFile, grid: GridMap, synthesizer: Synthesizer) -> list[
         )
     if synthesizer.spacing is None and file.looks_unset:
         lines.append(
-            f"{file.path}: the header says 1 x 1 x 1 mm and nothing of where the voxels "
-            "lie, as where the voxel size was lost; if so, say it with --spacing=MM"
+            f"{file.path}: the header says 1 x 1 x 1 mm and nothing of where the "
+            "voxels lie, as where the size was lost; if so, say it with --spacing=MM"
         )
     if synthesizer.spacing is None and _contradicts(_sides(file.affine), file.spacing):
         c, b, a = _sides(file.affine)

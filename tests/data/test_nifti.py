@@ -1,6 +1,7 @@
 """Reading and writing NIfTI: axes, spacing, units, damaged files."""
 
 import gzip
+import os
 import tracemalloc
 
 import nibabel as nib
@@ -250,4 +251,28 @@ def test_a_header_that_asks_for_too_much_is_refused(
     with pytest.raises(ValueError, match=text) as error:
         nifti.read_nifti(path)
     assert str(error.value).startswith(str(path))
-    assert "at most 8 GiB are read" in str(error.value)
+    assert "at most 4 GiB are read" in str(error.value)
+
+
+def test_a_plain_file_beyond_its_header_is_refused_before_it_is_read(tmp_path):
+    path = save_nifti(tmp_path / "a.nii", np.zeros((4, 4, 2), np.int16))
+    os.truncate(path, 1 << 40)  # sparse: a terabyte that no memory holds
+    with pytest.raises(ValueError, match="more than its header says"):
+        nifti.read_nifti(path)
+
+
+def test_values_that_are_scaled_count_as_they_are_in_memory(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((2048, 2048, 200))
+    header["scl_slope"], header["vox_offset"], header["magic"] = 2, 352, b"n+1"
+    path = tmp_path / "a.nii"
+    path.write_bytes(header.binaryblock + bytes(4))
+    with pytest.raises(ValueError, match=r"6.25 GiB in memory.* at most 4 GiB"):
+        nifti.read_nifti(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "a.nii.gz").mkdir()
+    with pytest.raises(ValueError, match="it is a folder or a device"):
+        nifti.read_nifti(tmp_path / "a.nii.gz")
