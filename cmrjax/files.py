@@ -99,11 +99,22 @@ def read_json(path: str | Path) -> Any:
         OSError: If the file cannot be read.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:  # also numbers of 5000 digits
         raise ValueError(
             f"{path}: not a JSON file ({shorten(error)}); repair it or fetch it again"
         ) from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object; a key that is there twice says two things, of which one is lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
 
 
 def shorten(text: Any, limit: int = 200) -> str:

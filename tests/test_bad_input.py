@@ -1,42 +1,46 @@
 """A corpus of malformed inputs: each ends in one clear line, in bounded memory.
 
-The line names the file and says what to do. Further refusals are tested beside the code
-that makes them.
+The line names the file and the value and says what to do (`bad_input_lines.py`).
+Further refusals are tested beside the code that makes them.
 """
 
 import dataclasses
 import gzip
+import io
 import json
 import pathlib
 import re
+import sys
 import tracemalloc
 from collections.abc import Callable
+from unittest import mock
 
 import nibabel as nib
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from cmrjax.data import acdc, mnms, nifti, nifti_table
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.schema_file import read_schema
 from cmrjax.data.split import read_split
+from cmrjax.files import shorten
 from cmrjax.models.vgg19 import load_vgg19
 from cmrjax.simulation.pair_mapping import read_mapping
 from cmrjax.synthesis.output_values import OutputValues
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.volume import Synthesizer, synthesize_file
 from cmrjax.training.description import DEFAULT_TRANSFORM
+from experiments.configs import base
+from experiments.training_flags import parse_flags
+from tests.bad_input_lines import LINES
 from tests.data.mnms_tree import make_arrays, save_nifti
 from tests.synthesis.tiny_models import make_params
 from tools.import_spade import import_generator
 
 LONGEST_LINE = 700
 LARGEST_PEAK = 64 << 20  # bytes
-FIX = re.compile(
-    r"expected|fetch|repair|convert|correct|give|name |save|use |keep|fill|leave|crop"
-    r"|remove|make |must|allowed|trained with|known are|is read|are read|it has"
-)
-
 Use = Callable[[pathlib.Path], object]
 
 
@@ -60,9 +64,10 @@ def _image(values: np.ndarray | None = None) -> bytes:
     return image.to_bytes()
 
 
-def _patched(place: int, values: object, dtype: str) -> bytes:
+def _patched(place: int, values: object, dtype: str, *, scale: float = 1.0) -> bytes:
     content, raw = bytearray(_image()), np.asarray(values, dtype).tobytes()
     content[place : place + len(raw)] = raw
+    content[112:116] = np.float32(scale).tobytes()  # scl_slope
     return bytes(content)
 
 
@@ -111,6 +116,25 @@ def _schema(**changes: object) -> bytes:
     return _json({"name": "own", "class_names": ["background", "LV"], **changes})
 
 
+def _npz(**shapes: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **{n: np.zeros(s, np.float32) for n, s in shapes.items()})  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _read_settings(path: pathlib.Path) -> object:
+    """What train_gan does with the settings on its command line, before any data."""
+    command = ["train_gan", f"--config={base.__file__}", f"--config.{path.read_text()}"]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        with mock.patch.object(sys, "argv", command):  # where overrides are looked for
+            parse_flags(values, command)
+    except flags.Error as error:  # the command prints it after its name
+        raise ValueError(shorten(error, 600)) from None
+    raise AssertionError("was accepted")
+
+
 _NIFTI: dict[str, bytes] = {
     "empty file": b"",
     "text": b"this is not an image",
@@ -133,6 +157,10 @@ _NIFTI: dict[str, bytes] = {
     "negative voxel size": _patched(80, [-1.0, 1.0, 1.0], "<f4"),
     "an affine of zeros": _patched(280, np.zeros(12), "<f4"),
     "a header extension that is cut": _with_extension(5000.0, 1 << 20),
+    "voxels of a file that goes on": _image() + bytes(16 << 20),
+    "scaled voxels beyond the memory": _patched(
+        40, [3, 256, 2048, 2000], "<i2", scale=2.0
+    ),
 }
 _NIFTI_GZ: dict[str, bytes] = {
     "gzip in name only": _image(),
@@ -158,6 +186,7 @@ _TABLES: dict[str, bytes] = {
     "a column twice": b"image,label,subject,phase,vendor,centre,image\n",
     "a header alone": b"image,label,subject,phase,vendor,centre\n",
     "a file that is not there": _table_row("none.nii.gz,,p1,ED,A,1"),
+    "a code that is the folder above": _table_row("x.nii.gz,,..,ED,A,1"),
     "a code with a slash": _table_row("x.nii.gz,,../../p1,ED,A,1"),
     "a cell of 200 kB": _table_row("x" * 200_000 + ",,p1,ED,A,1"),
     "white space of other kinds": "\x0b\u2028\n".encode(),
@@ -189,9 +218,11 @@ _SCHEMAS: dict[str, bytes] = {
     "no class": _schema(class_names=[]),
     "a class twice": _schema(class_names=["background", "LV", "LV"]),
     "no heart": _schema(class_names=["background", "kidney"]),
-    "300 classes": _schema(class_names=[f"c{i}" for i in range(299)] + ["LV"]),
+    "300 classes": _schema(class_names=["background", "LV", *map(str, range(298))]),
     "an id that is a word": _schema(ids={"one": "LV"}),
     "an id of 10 digits": _schema(ids={"4000000000": "LV"}),
+    "an id twice": _schema(ids={"1": "LV", "01": "background"}),
+    "a key twice": b'{"name": "own", "ids": {"1": "LV", "1": "RV"}}',
     "a class that is none": _schema(ids={"1": "liver"}),
     "JSON 100,000 levels deep": b"[" * 100_000,
     "a number of 5000 digits": b'{"name": ' + b"1" * 5000 + b"}",
@@ -207,10 +238,22 @@ _SPLITS = {
     "a code in two lines": b'External code,split\n"P\n0",holdout\n',
     "a column of 9 kB": b"External code," + b"y" * 9000 + b"\nP0,train\n",
 }
+_SETTINGS = {
+    "an unknown section": b"dada.path=x",
+    "an unknown setting": b"model.base_featurs=8",
+    "a word for a number": b"training.batch_size=many",
+    "a word for yes or no": b"data.flip=perhaps",
+}
 _WEIGHTS: dict[str, tuple[str, bytes, Use]] = {
     "weights: text as .npz": ("w.npz", b"PK\x03\x04 no", load_vgg19),
     "weights: generator of another kind": ("g.npz", b"no zip", import_generator),
     "weights: unknown suffix": ("g.bin", b"weights", import_generator),
+    "weights: another network": ("g.npz", _npz(weight=(3,)), import_generator),
+    "weights: VGG19 of another shape": (
+        "w.npz",
+        _npz(**{"conv1_1.kernel": (3, 3, 3, 63), "conv1_1.bias": (63,)}),
+        load_vgg19,
+    ),
     "weights: text as .safetensors": ("g.safetensors", b"no header", import_generator),
 }
 
@@ -235,6 +278,9 @@ def _cases() -> list[Case]:
         Case(f"split: {n}", "split.csv", c, read_split) for n, c in _SPLITS.items()
     ]
     cases += [Case(n, *rest) for n, rest in _WEIGHTS.items()]
+    cases += [
+        Case(f"config: {n}", "config", c, _read_settings) for n, c in _SETTINGS.items()
+    ]
     cases += [
         Case("Info.cfg without frames", "Info.cfg", b"Group: NOR\n", _read_info),
         Case("mapping: no JSON", "m.json", b"labels: 1", read_mapping),
@@ -266,10 +312,13 @@ CORPUS = _cases()
 
 
 def test_the_corpus_is_as_large_as_it_is_meant_to_be():
-    assert len(CORPUS) >= 40
-    assert len({case.name for case in CORPUS}) == len(CORPUS)
+    assert len(CORPUS) >= 100
+    names = [case.name for case in CORPUS]
+    assert len(set(names)) == len(names)
+    assert set(names) == set(LINES)
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize("case", CORPUS, ids=str)
 def test_malformed_input_ends_in_one_clear_line(case, tmp_path):
     path = tmp_path / case.file
@@ -285,6 +334,6 @@ def test_malformed_input_ends_in_one_clear_line(case, tmp_path):
     assert "\n" not in line, line
     assert len(line) <= LONGEST_LINE, line
     assert case.file in line or str(tmp_path) in line, line
-    assert FIX.search(line), line
+    assert re.search(LINES[case.name], line), line
     assert peak < LARGEST_PEAK
     assert not (tmp_path / "out").exists()

@@ -105,6 +105,7 @@ def read_nifti(path: str | Path) -> NiftiFile:
             " (x, y[, slice[, time]]); convert the file or leave it out"
         )
     spacing, unit = _spacing(path, header)
+    _check_kind(path, header)
     try:
         # What nibabel has to say names no file; ours does, or the values are refused.
         with (
@@ -125,8 +126,6 @@ def read_nifti(path: str | Path) -> NiftiFile:
             f"{path}: cannot be read, the file is shorter than its header says or"
             f" damaged ({one_line(error)}); fetch it again"
         ) from error
-    if values.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: has values of type {values.dtype}, expected numbers")
     with np.errstate(all="ignore"):  # numbers too large for their product
         affine = np.asarray(image.affine, np.float64).copy()
         affine[:3] *= unit
@@ -245,6 +244,21 @@ def _is_rigid(affine: np.ndarray) -> bool:
     """Whether the axes are at right angles, as a qform needs them."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
+
+
+def _check_kind(path: Path, header: nib.Nifti1Header) -> None:
+    """Refuses voxels that are no real numbers: colours, complex or unknown ones."""
+    code = int(header["datatype"])
+    try:
+        dtype = np.dtype(header.get_data_dtype())
+    except KeyError:
+        dtype = np.dtype("V")
+    if dtype.kind not in "iuf":
+        kind = "colours" if dtype.names else "unknown" if dtype.kind == "V" else dtype
+        raise ValueError(
+            f"{path}: its voxels are of type {code} ({kind}), expected real numbers;"
+            " convert it to grey values"
+        )
 
 
 def _spacing(

@@ -37,7 +37,7 @@ OPTIONAL = ("frame", "spacing")
 LARGEST_VOXEL = 100.0
 """Larger voxel sizes, mm, are no voxel sizes."""
 _PHASE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_CODE = re.compile(r"[^/\\\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
+_CODE = re.compile(r"(?!\.)[^/\\\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
 _Spacing = tuple[float | None, float, float]
 
 
@@ -138,7 +138,7 @@ def _subjects(
         elif not _CODE.fullmatch(code):
             problems.append(
                 f"{place}: subject is {shorten(repr(code))}; give a code without"
-                " slashes"
+                " slashes that does not begin with a dot"
             )
         else:
             rows.setdefault(code, []).append(_Row(place, f"{place}: {code}", row))

@@ -120,5 +120,7 @@ def _checked_ids(path: Path, ids: Any, schema: LabelSchema) -> dict[int, str]:
                 f"{path}: id {key} is {shorten(repr(name))}, expected one of"
                 " class_names"
             )
+        if int(key) in found:
+            raise ValueError(f"{path}: ids has {key} twice; keep one")
         found[int(key)] = name
     return found
