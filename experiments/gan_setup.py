@@ -26,7 +26,7 @@ from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.optimizer import adam, epoch_schedule
-from cmrjax.training.sharding import data_parallel
+from cmrjax.training.sharding import DataParallel, data_parallel
 from experiments.config_errors import config_errors
 from experiments.configs.base import Config
 
@@ -117,13 +117,15 @@ def _average_decay(config: Config) -> float:
     return decay
 
 
-def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray:
+def settling_maps(
+    config: Config, train: SliceSource, placement: DataParallel
+) -> np.ndarray:
     """Reads the label maps on which the average of G gets its batch statistics.
 
     Args:
       config: see `experiments/configs/base.py`.
       train: the training slices.
-      rows: of each batch that this process reads.
+      placement: says which rows of a batch this process reads.
 
     Returns:
       [n, local b, h, w] uint8: slices in a fixed random order, repeated where there
@@ -134,7 +136,7 @@ def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray
     wanted = SETTLING_BATCHES * batch_size
     order = np.random.default_rng(0).permutation(len(train))
     chosen = np.resize(order, wanted).reshape(-1, batch_size)
-    local = chosen[:, rows]
+    local = chosen[:, placement.rows(batch_size)]
     maps = np.stack([train[int(i)]["label_map"] for i in local.ravel()])
     return maps.reshape(*local.shape, *maps.shape[1:])
 

@@ -96,8 +96,8 @@ def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:
     """Before the average of G is looked at or saved, it gets its own statistics."""
     if not trainer.average_decay:
         return NO_HOOKS
-    rows = trainer.placement.rows(trainer.batch_size)
-    return Hooks(settle=trainer.settle(settling_maps(config, data.train, rows)))
+    maps = settling_maps(config, data.train, trainer.placement)
+    return Hooks(settle=trainer.settle(maps))
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:
