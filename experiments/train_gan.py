@@ -16,6 +16,7 @@ from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.loop import NO_HOOKS, Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.processes import is_first
+from cmrjax.training.signals import StopRequest
 from experiments.configs.base import Config
 from experiments.gan_data import (
     GanData,
@@ -42,13 +43,20 @@ BEST_METRICS = {
 }
 
 
-def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    profile: int = 0,
+    stop: StopRequest | None = None,
+) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/base.py`.
       workdir: the run's folder.
       profile: steps to trace into its profile/; 0: none.
+      stop: what notes signals; None: it begins when the data were read.
 
     Returns:
       How the run ended.
@@ -89,7 +97,7 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     )
     rows = trainer.placement.rows(trainer.batch_size)
     iterator = make_iterator(config, data.train, rows)
-    return train(config, workdir, training, iterator, facts, profile=profile)
+    return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
 
 
 def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:

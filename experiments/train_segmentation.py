@@ -34,6 +34,7 @@ from cmrjax.training.segmentation_step import (
 )
 from cmrjax.training.segmentation_trainer import SegmentationTrainer
 from cmrjax.training.sharding import data_parallel
+from cmrjax.training.signals import StopRequest
 from experiments.configs.base import Config
 from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
@@ -51,13 +52,20 @@ MIXED = ("abdomen",)  # many organs with signals of their own
 BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
-def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    profile: int = 0,
+    stop: StopRequest | None = None,
+) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/segmentation.py`.
       workdir: the run's folder.
       profile: steps to trace into its profile/; 0: none.
+      stop: what notes signals; None: it begins when the data were read.
 
     Returns:
       How the run ended.
@@ -110,7 +118,7 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         settings=settings,
         hooks=Hooks(_follow_loss(config, trainer), _rate_is_small(config)),
     )
-    return train(config, workdir, training, iterator, facts, profile=profile)
+    return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
 
 
 def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:

@@ -13,7 +13,7 @@ import jax
 
 from cmrjax.files import write_json
 from cmrjax.training.agreement import make_agreement
-from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (
@@ -28,12 +28,9 @@ from cmrjax.training.loop import (
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.process_age import process_age
-from cmrjax.training.processes import (
-    is_first,
-    meet,
-    share,
-)
+from cmrjax.training.processes import any_said, is_first, share
 from cmrjax.training.sharding import local_copy
+from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
 from cmrjax.training.writers import MetricWriter, NoWriter
 
@@ -89,6 +86,7 @@ def train(
     facts: dict[str, Any],
     *,
     profile: int = 0,
+    stop: StopRequest | None = None,
 ) -> LoopResult:
     """Compiles the step and trains, from the newest checkpoint if there is one.
 
@@ -101,6 +99,8 @@ def train(
       iterator: of batches; closed at the end.
       facts: kept in each checkpoint.
       profile: steps to trace into the folder's profile/; 0: none.
+      stop: what notes signals; None: it begins here. One that came before the first
+        step ends the run at the next of a few places where all processes ask for it.
 
     Returns:
       How it ended.
@@ -110,52 +110,80 @@ def train(
     """
     trainer = training.trainer
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    constants, step_key = trainer.placement.replicate((training.constants, step_key))
-    logger.info("%s", describe_devices(trainer))
-    compiled = trainer.compile(*constants, step_key)
-    logger.info("compiled in %.1f s", compiled.compile_seconds)
-    meet()
-    keep = config.training.keep_checkpoints
-    with (
-        contextlib.closing(iterator),
-        CheckpointStore(workdir / CHECKPOINTS, keep=keep) as store,
-        StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
-    ):
-        saved = share(lambda: store.latest_step)
-        ahead = forecast(
-            trainer,
-            compiled,
-            (constants, step_key),
-            _peek(iterator) if saved is None else None,
-            directory=workdir,
-            steps=training.settings.num_steps - (saved or 0),
-            kept=keep + bool(training.settings.best_metric),
-        )
-        logger.info("ahead: %s", ahead)
-        state, step, facts = start(trainer, store, iterator, init_key, facts)
-        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-        if is_first():
-            write_model_card(workdir)
-        with _make_writer(config, workdir, step) as writer:
-            result = run_loop(
-                state,
-                step=step,
-                train_step=traced.around(
-                    place_and_step(trainer, compiled, constants, step_key, timing)
-                ),
-                iterator=iterator,
-                evaluate=evaluate_in_first(training.evaluate),
-                store=store,
-                writer=writer,
-                settings=training.settings,
-                facts=facts,
-                hooks=with_model_card(training.hooks, workdir),
-                agreement=make_agreement(trainer.placement),
-            )
+    with contextlib.closing(iterator), stop or StopRequest() as noted:
+        both = trainer.placement.replicate((training.constants, step_key))
+        constants, step_key = both
+        logger.info("%s", describe_devices(trainer))
+        if ended := _stopped_early(noted, workdir):
+            return ended
+        compiled = trainer.compile(*constants, step_key)
+        logger.info("compiled in %.1f s", compiled.compile_seconds)
+        if ended := _stopped_early(noted, workdir):  # waits for all, as `meet` does
+            return ended
+        with (
+            CheckpointStore(
+                workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
+            ) as store,
+            StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
+        ):
+            _say_what_is_ahead(config, training, compiled, both, iterator, store)
+            if ended := _stopped_early(noted, workdir):
+                return ended
+            state, step, facts = start(trainer, store, iterator, init_key, facts)
+            timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+            if is_first():
+                write_model_card(workdir)
+            with _make_writer(config, workdir, step) as writer:
+                result = run_loop(
+                    state,
+                    step=step,
+                    train_step=traced.around(
+                        place_and_step(trainer, compiled, constants, step_key, timing)
+                    ),
+                    iterator=iterator,
+                    evaluate=evaluate_in_first(training.evaluate),
+                    store=store,
+                    writer=writer,
+                    settings=training.settings,
+                    facts=facts,
+                    hooks=with_model_card(training.hooks, workdir),
+                    agreement=make_agreement(trainer.placement),
+                    stop=noted,
+                )
     timing.write()
     if is_first():
         write_model_card(workdir)
     return result
+
+
+def _stopped_early(noted: StopRequest, workdir: Path) -> LoopResult | None:
+    """How a run ends that a signal stops before its first step; all processes ask."""
+    name = any_said(noted.received)
+    if name is None:
+        return None
+    saved = latest_checkpoint(workdir / CHECKPOINTS)
+    return LoopResult(None, int(saved.name) if saved else 0, name, began=False)
+
+
+def _say_what_is_ahead(
+    config: Any,
+    training: Training,
+    compiled: CompiledStep,
+    arguments: tuple[Any, Any],
+    iterator: Any,
+    store: CheckpointStore,
+) -> None:
+    saved = share(lambda: store.latest_step)
+    ahead = forecast(
+        training.trainer,
+        compiled,
+        arguments,
+        _peek(iterator) if saved is None else None,
+        directory=store.directory,
+        steps=training.settings.num_steps - (saved or 0),
+        kept=config.training.keep_checkpoints + bool(training.settings.best_metric),
+    )
+    logger.info("ahead: %s", ahead)
 
 
 def with_model_card(hooks: Hooks, workdir: Path) -> Hooks:

@@ -79,12 +79,14 @@ class LoopResult:
       step: updates done.
       stopped_by: name of the signal that ended it, None where it reached its end.
       over: why it ended before the last step all the same, or "".
+      began: False where a signal came before the first step: nothing was done.
     """
 
     state: Any
     step: int
     stopped_by: str | None
     over: str = ""
+    began: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +120,9 @@ def run_loop(
     writer: MetricWriter | NoWriter,
     settings: LoopSettings,
     facts: Mapping[str, Any],
-    hooks: Hooks = Hooks(),
+    hooks: Hooks = NO_HOOKS,
     agreement: Agreement | None = None,
+    stop: StopRequest | None = None,
 ) -> LoopResult:
     """Trains until the last step, a signal, or until it is over; then saves.
 
@@ -140,6 +143,7 @@ def run_loop(
       facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
       hooks: what else it does.
       agreement: among the processes that run this loop; None: there is one.
+      stop: what notes signals, where that began before; None: it begins here.
 
     Returns:
       How it ended.
@@ -150,13 +154,13 @@ def run_loop(
     """
     agreed = agreement or Alone()
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
-    with contextlib.closing(run.progress), StopRequest() as stop:
-        if step == 0:
+    with contextlib.closing(run.progress), stop or StopRequest() as noted:
+        if step == 0 and agreed.stopped_by(noted.received) is None:
             run.evaluate(hooks.settle(state), 0)
         over = hooks.is_over(state)
         while (
             step < settings.num_steps
-            and agreed.stopped_by(stop.received) is None
+            and agreed.stopped_by(noted.received) is None
             and not over
         ):
             batch = run.next_batch()
@@ -168,7 +172,7 @@ def run_loop(
             if is_due(step, settings.report_every, last_step=last) or step == 1:
                 run.report(step)
             evaluates = is_due(step, settings.evaluate_every, last_step=last)
-            saves = agreed.exchange(stop.received, save=run.time_is_up())
+            saves = agreed.exchange(noted.received, save=run.time_is_up())
             saves = saves or is_due(step, settings.checkpoint_every)
             score = None
             if evaluates or saves:
@@ -183,7 +187,7 @@ def run_loop(
                 run.save(state, step, score)
         if step != store.latest_step:
             run.save(hooks.settle(state), step)
-        return LoopResult(state, step, agreed.stopped_by(stop.received), over)
+        return LoopResult(state, step, agreed.stopped_by(noted.received), over)
 
 
 class _Run:

@@ -211,6 +211,22 @@ def test_two_processes_stop_together_continue_and_equal_one(tmp_path):
     _assert_equal_runs(SEGMENTATION, data, workdir, tmp_path / "unbroken")
 
 
+def test_a_signal_to_one_of_two_while_they_start_ends_both_well(tmp_path):
+    """As soon as the run's folder is there: the step is not compiled yet."""
+    data, workdir = SEGMENTATION.data(tmp_path / "prepared"), tmp_path / "run"
+    with started([SEGMENTATION.arguments(data, workdir)] * 2) as processes:
+        deadline = time.monotonic() + LONGEST
+        while not (workdir / "run.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        processes[1].send_signal(signal.SIGTERM)
+        (status, first), (other_status, second) = ended(processes)
+    assert (status, other_status) == (0, 0), first + second
+    assert "SIGTERM before the first step: nothing new is saved; the same" in first
+    assert second == ""
+    assert not (workdir / "metrics.jsonl").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [SEGMENTATION, GAN], ids=["segmentation", "gan"])
 def test_devices_change_and_the_run_does_not(command, tmp_path):

@@ -1,7 +1,10 @@
 """What the training commands share; the commands themselves are run in their tests."""
 
 import json
+import os
+import signal
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +14,20 @@ import pytest
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.description import write_description
-from cmrjax.training.loop import Hooks
+from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.sharding import data_parallel
+from cmrjax.training.signals import StopRequest
+from experiments import training_command as module
+from experiments.configs import base
 from experiments.training_command import (
     Timing,
+    Training,
     best_settings,
     describe_devices,
     evaluate_in_first,
     place_and_step,
     start,
+    train,
     with_model_card,
 )
 from tests.synthesis.tiny_models import make_params
@@ -153,3 +161,35 @@ def test_the_model_card_has_the_figures_of_each_evaluation(tmp_path):
         card = (tmp_path / "MODEL_CARD.md").read_text()
         assert f"at step {step}" in card
         assert f"| ssim | {step / 100:g} |" in card
+
+
+@pytest.mark.parametrize("when", ["compile", "forecast"])
+def test_a_signal_while_starting_ends_before_what_comes_next(
+    tmp_path, monkeypatch, when
+):
+    """One step is then neither tried nor made."""
+    owner, done = trainer(), []
+
+    def at(name, result):
+        def call(*arguments, **options):
+            done.append(name)
+            if name == when:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return result
+
+        return call
+
+    owner.compile = at("compile", compiled(None))
+    monkeypatch.setattr(module, "forecast", at("forecast", "much"))
+    monkeypatch.setattr(module, "_peek", at("peek", {}))
+    monkeypatch.setattr(module, "run_loop", lambda *_, **__: pytest.fail("began"))
+    config = base.get_config()
+    settings = LoopSettings(num_steps=9, batch_size=2)
+    training = Training(owner, (), lambda: None, settings)
+    iterator: Any = types.SimpleNamespace(close=lambda: done.append("closed"))
+    with StopRequest() as stop:
+        result = train(config, tmp_path, training, iterator, {}, stop=stop)
+    assert result == LoopResult(None, 0, "SIGUSR1", began=False)
+    before = ["compile"] if when == "compile" else ["compile", "peek", "forecast"]
+    assert done == [*before, "closed"]
+    assert not (tmp_path / "model.json").exists()
