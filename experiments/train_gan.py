@@ -94,6 +94,7 @@ def run(
         evaluate=lambda: make_validation(config, trainer, data, workdir),
         settings=settings,
         hooks=_hooks(config, trainer, data),
+        validated="" if data.validation is None else data.validation.fingerprint,
     )
     rows = trainer.placement.rows(trainer.batch_size)
     iterator = make_iterator(config, data.train, rows)

@@ -117,6 +117,7 @@ def run(
         evaluate=lambda: SegmentationValidation(config, trainer, data, workdir),
         settings=settings,
         hooks=Hooks(_follow_loss(config, trainer), _rate_is_small(config)),
+        validated=data.validation.fingerprint,
     )
     return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
 

@@ -13,7 +13,7 @@ import jax
 
 from cmrjax.files import write_json
 from cmrjax.training.agreement import make_agreement
-from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.checkpoint import CheckpointStore, Criterion, latest_checkpoint
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (
@@ -51,6 +51,7 @@ class Training:
       evaluate: makes the evaluation; see `cmrjax.training.loop.run_loop`.
       settings: of the loop.
       hooks: of the loop.
+      validated: fingerprint of what the evaluation looks at; "": nothing.
     """
 
     trainer: Any
@@ -58,6 +59,7 @@ class Training:
     evaluate: Callable[[], Any]
     settings: LoopSettings
     hooks: Hooks = NO_HOOKS
+    validated: str = ""
 
 
 def best_settings(name: str, known: Mapping[str, bool]) -> dict[str, Any]:
@@ -122,7 +124,9 @@ def train(
             return ended
         with (
             CheckpointStore(
-                workdir / CHECKPOINTS, keep=config.training.keep_checkpoints
+                workdir / CHECKPOINTS,
+                keep=config.training.keep_checkpoints,
+                criterion=Criterion(training.settings.best_metric, training.validated),
             ) as store,
             StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
         ):

@@ -16,7 +16,7 @@ import pytest
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import best_score, latest_checkpoint, restore_subtree
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1
@@ -184,6 +184,29 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"continuing from {saved}" in done.stderr
     assert f"done: {step} steps" in done.stderr
+
+
+def test_the_best_checkpoint_goes_by_the_metric_that_is_set_now(data, tmp_path):
+    """A PSNR is larger than any SSIM, and other slices give another value."""
+    config = tiny_config(data)
+    config.evaluation.every = 1
+    for steps, name, count in (
+        (2, "validation_psnr", 2),
+        (4, "validation_ssim", 2),
+        (5, "validation_ssim", 1),
+    ):
+        config.training.num_steps, config.training.keep_best = steps, name
+        config.evaluation.max_slices = count
+        train_gan.run(config, tmp_path / "run")
+        found = best_score(tmp_path / "run" / "checkpoints")
+        assert found is not None
+        step, score = found
+        assert score.criterion.metric == name
+        rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+        values = {r["step"]: r[name] for r in rows if name in r}
+        assert score.value == pytest.approx(values[step])
+        since = {2: 1, 4: 3, 5: 5}[steps]
+        assert step == max(range(since, steps + 1), key=values.__getitem__)
 
 
 def test_a_changed_setting_is_refused(data, unbroken):
