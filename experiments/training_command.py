@@ -1,17 +1,14 @@
-"""What the training commands share: starting or continuing a run, and its timing."""
+"""What the training commands share: starting or continuing a run."""
 
 import contextlib
 import dataclasses
 import logging
-import resource
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from cmrjax.files import write_json
 from cmrjax.training.agreement import make_agreement
 from cmrjax.training.checkpoint import CheckpointStore, Criterion, latest_checkpoint
 from cmrjax.training.compiled_step import CompiledStep
@@ -27,16 +24,15 @@ from cmrjax.training.loop import (
 )
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
-from cmrjax.training.process_age import process_age
 from cmrjax.training.processes import any_said, is_first, share
 from cmrjax.training.sharding import local_copy
 from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
+from cmrjax.training.timing import TIMING_FILE, Timing
 from cmrjax.training.writers import MetricWriter, NoWriter
 
 logger = logging.getLogger(__name__)
 
-TIMING_FILE = "timing.json"
 PROFILE = "profile"
 BATCH_ARRAYS = ("label_map", "image", "valid_mask")
 
@@ -285,7 +281,7 @@ def place_and_step(
     compiled: CompiledStep,
     constants: Sequence[Any],
     key: jax.Array,
-    timing: "Timing",
+    timing: Timing,
 ) -> Callable[[Any, Any], Any]:
     """Returns (state, batch of the host) -> (state, metrics).
 
@@ -305,46 +301,3 @@ def place_and_step(
         return state, metrics
 
     return step
-
-
-class Timing:
-    """What this process measures of itself, kept in timing.json.
-
-    Args:
-      path: the file.
-      trainer: whose sizes are noted.
-      compiled: the step.
-    """
-
-    def __init__(self, path: Path, trainer: Any, compiled: CompiledStep) -> None:
-        self._path = path
-        self._content: dict[str, Any] = {
-            "devices": [device.device_kind for device in jax.devices()],
-            "processes": jax.process_count(),
-            "batch_size": trainer.batch_size,
-            "image_size": trainer.image_size,
-            "compile_seconds": compiled.compile_seconds,
-            "step_flops": compiled.flops,
-            "step_temporary_bytes": compiled.memory_bytes,
-        }
-
-    def first_step(self, metrics: Any) -> None:
-        """Waits for the first step and notes how long a user waited for it."""
-        if "seconds_to_first_step" not in self._content:
-            jax.block_until_ready(metrics)
-            self._content["seconds_to_first_step"] = process_age()
-            self.write()
-
-    def write(self) -> None:
-        """Writes the file, with the peak so far; only the first process does."""
-        if not is_first():
-            return
-        # Linux counts in KiB, macOS in bytes.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        device = jax.local_devices()[0].memory_stats() or {}
-        peaks = {
-            "peak_host_bytes": peak,
-            "peak_device_bytes": device.get("peak_bytes_in_use"),
-        }
-        write_json(self._path, {**self._content, **peaks})

@@ -17,10 +17,10 @@ from cmrjax.training.description import write_description
 from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.sharding import data_parallel
 from cmrjax.training.signals import StopRequest
+from cmrjax.training.timing import Timing
 from experiments import training_command as module
 from experiments.configs import base
 from experiments.training_command import (
-    Timing,
     Training,
     best_settings,
     describe_devices,
@@ -107,22 +107,6 @@ def test_a_step_gets_constants_and_the_arrays_that_it_takes(tmp_path):
     for name in placed:
         np.testing.assert_array_equal(placed[name], batch[name])
         assert placed[name].sharding == owner.placement.split
-
-
-def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
-    path = tmp_path / "timing.json"
-    timing = Timing(path, trainer(), compiled(None))
-    assert not path.exists()
-    timing.first_step({"loss": jnp.ones(())})
-    first = json.loads(path.read_text())
-    assert first["seconds_to_first_step"] > 0
-    timing.first_step({"loss": jnp.ones(())})
-    timing.write()
-    last = json.loads(path.read_text())
-    assert last["seconds_to_first_step"] == first["seconds_to_first_step"]
-    assert (last["compile_seconds"], last["step_flops"]) == (1.5, 10.0)
-    assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
-    assert last["peak_host_bytes"] > 1e7
 
 
 def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():
