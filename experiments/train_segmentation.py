@@ -22,9 +22,14 @@ from cmrjax.segmentation.params import SegmenterParams, load_segmenter
 from cmrjax.training.augmentation import Augmentation
 from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
-from cmrjax.training.description import SegmenterDescription, write_description
+from cmrjax.training.description import (
+    MODEL_FILE,
+    SegmenterDescription,
+    write_description,
+)
 from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
+from cmrjax.training.model_record import checkpoint_record, read_provenance
 from cmrjax.training.plateau import observe
 from cmrjax.training.processes import is_first, share
 from cmrjax.training.segmentation_step import (
@@ -80,11 +85,13 @@ def run(
     trainer = make_trainer(config, data)
     settings = _loop_settings(config, len(data.train))
     is_new = share(lambda: latest_checkpoint(workdir / CHECKPOINTS) is None)
+    started: dict[str, Any] = {}
     if is_new and config.training.start_from:
         params = trained_network(config.training.start_from, trainer, data)
         # NumPy: a step gives away its arrays.
         trainer = dataclasses.replace(trainer, start=jax.device_get(params.variables))
         logger.info("starting from %s (%s)", params.path, params.fingerprint)
+        started = {"started_from": _origin(params)}
     facts = open_run(
         workdir,
         config.to_dict(),
@@ -97,10 +104,13 @@ def run(
         has_checkpoint=not is_new,
     )
     if is_first():
+        if not is_new and (workdir / MODEL_FILE).is_file():
+            earlier = read_provenance(workdir)
+            started = {k: earlier[k] for k in ("started_from",) if k in earlier}
         write_description(
             workdir,
             _describe(trainer, data),
-            provenance={**facts, "data": data.train.facts},
+            provenance={**facts, "data": data.train.facts, **started},
         )
     iterator: Any = make_train_iterator(
         data.train,
@@ -206,6 +216,18 @@ def trained_network(
             f" configuration has {own}; set config.model alike"
         )
     return params
+
+
+def _origin(params: SegmenterParams) -> dict[str, Any]:
+    """What the model card says of the network that training begins with."""
+    record = checkpoint_record(params.path)
+    settings = (record.get("config") or {}).get("data", {})
+    return {
+        "path": params.path,
+        "sha256": params.fingerprint,
+        "data": record.get("data") or [],
+        "licence": settings.get("licence", ""),
+    }
 
 
 def _describe(

@@ -14,6 +14,7 @@ def get_config() -> Config:
     config.data.paths = ("data/prepared/simulated_segmentation",)  # prepared folders
     config.data.validation_splits = ("development",)
     config.data.image_size = 0  # crop that is trained on, pixels; 0: prepared size
+    config.data.licence = ""  # of the data, for the model card; "": that known for them
     config.data.num_threads = 2  # that read batches ahead
     config.data.prefetch = 4  # batches
 

@@ -16,7 +16,12 @@ import pytest
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.checkpoint import best_score, latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import (
+    Criterion,
+    best_score,
+    latest_checkpoint,
+    restore_subtree,
+)
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1
@@ -186,6 +191,15 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     assert f"done: {step} steps" in done.stderr
 
 
+def test_a_score_is_of_the_metric_and_of_the_validation_slices(data, unbroken):
+    found = best_score(unbroken / "checkpoints")
+    source = open_gan_data(tiny_config(data)).validation
+    assert found is not None
+    assert source is not None
+    assert found[1].criterion == Criterion("validation_ssim", source.fingerprint)
+
+
+@pytest.mark.slow
 def test_the_best_checkpoint_goes_by_the_metric_that_is_set_now(data, tmp_path):
     """A PSNR is larger than any SSIM, and other slices give another value."""
     config = tiny_config(data)
