@@ -265,7 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"shape  {architecture.num_classes} classes, nf {architecture.base_features}, "
         f"{architecture.out_channels} channel(s), seed 1/{architecture.seed_stride} "
         f"from {seed}\n"
-        f"{assumed}wrote  {options.out}; python -m experiments.synthesize --model={options.out}"
+        f"{assumed}"
+        f"wrote  {options.out}; python -m experiments.synthesize --model={options.out}"
     )
     return 0
 

@@ -22,10 +22,18 @@ def test_what_does_not_touch_the_past_may_change(tmp_path):
     open_run(tmp_path, CONFIG, {"data": "abc"}, has_checkpoint=True)
     moved = {**CONFIG, "data": {"path": "b", "flip": True}}
     longer = {**moved, "training": {"num_steps": 9, "epochs": 7}}
-    assert (
-        open_run(tmp_path, longer, {"data": "abc"}, has_checkpoint=True)["config"]
-        == CONFIG
-    )
+    found = open_run(tmp_path, longer, {"data": "abc"}, has_checkpoint=True)
+    assert found["config"] == longer
+    assert read_json(tmp_path / RUN_FILE) == found
+    assert [p.name for p in tmp_path.iterdir()] == [RUN_FILE]
+
+
+def test_a_licence_that_is_stated_later_is_recorded(tmp_path):
+    first = open_run(tmp_path, CONFIG, {}, has_checkpoint=True)
+    stated = {**CONFIG, "data": {**CONFIG["data"], "licence": "CC BY 4.0"}}
+    found = open_run(tmp_path, stated, {}, has_checkpoint=True)
+    assert found == {**first, "config": stated}
+    assert read_json(tmp_path / RUN_FILE) == found
 
 
 def test_other_changes_are_refused_with_both_values(tmp_path):

@@ -279,7 +279,13 @@ def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
     config.training.start_from = str(start)
     train_segmentation.run(config, tmp_path / "run")
     shutil.rmtree(start)
+    config.data.licence = "stated later"
     assert train_segmentation.run(config, tmp_path / "run").step == STEPS
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    newest = start / "checkpoints" / str(STEPS)
+    assert f"Training began with the network of {newest} (SHA-256 " in card
+    assert card.count(" slices of ") == 2
+    assert "## Licence\n\n- stated later\n" in card
 
 
 @pytest.mark.parametrize(
