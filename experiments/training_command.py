@@ -29,11 +29,17 @@ from cmrjax.training.sharding import local_copy
 from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
 from cmrjax.training.timing import TIMING_FILE, Timing
-from cmrjax.training.writers import MetricWriter, NoWriter
+from cmrjax.training.writers import (
+    METRICS_FILE,
+    MetricWriter,
+    NoWriter,
+    read_metrics,
+)
 
 logger = logging.getLogger(__name__)
 
 PROFILE = "profile"
+SECONDS = "seconds_per_step"  # of the metrics
 BATCH_ARRAYS = ("label_map", "image", "valid_mask")
 
 
@@ -126,7 +132,9 @@ def train(
             ) as store,
             StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
         ):
-            _say_what_is_ahead(config, training, compiled, both, iterator, store)
+            _say_what_is_ahead(
+                config, training, compiled, both, iterator, store, workdir
+            )
             if ended := _stopped_early(noted, workdir):
                 return ended
             state, step, facts = start(trainer, store, iterator, init_key, facts)
@@ -172,18 +180,30 @@ def _say_what_is_ahead(
     arguments: tuple[Any, Any],
     iterator: Any,
     store: CheckpointStore,
+    workdir: Path,
 ) -> None:
-    saved = share(lambda: store.latest_step)
+    saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(workdir)))
+    is_known = saved is not None and seconds is not None
     ahead = forecast(
         training.trainer,
         compiled,
         arguments,
-        _peek(iterator) if saved is None else None,
-        directory=store.directory,
+        None if is_known else _peek(iterator),
+        directory=workdir,
         steps=training.settings.num_steps - (saved or 0),
         kept=config.training.keep_checkpoints + bool(training.settings.best_metric),
+        seconds_per_step=seconds,
     )
     logger.info("ahead: %s", ahead)
+
+
+def _seconds_per_step(workdir: Path) -> float | None:
+    """As the run measured it last; None where it did not."""
+    file = workdir / METRICS_FILE
+    rows = read_metrics(file) if file.is_file() else []
+    return next(
+        (row[SECONDS] for row in reversed(rows) if row.get(SECONDS) is not None), None
+    )
 
 
 def with_model_card(hooks: Hooks, workdir: Path) -> Hooks:
@@ -262,7 +282,7 @@ def start(
       store: the run's checkpoints.
       iterator: of batches; set to the position of the checkpoint.
       init_key: to draw a new state from.
-      facts: of a new run.
+      facts: of the run, as run.json has them now; they replace those of a checkpoint.
 
     Returns:
       (state, step, facts).
@@ -270,10 +290,10 @@ def start(
     step = share(lambda: store.latest_step)
     if step is None:
         return trainer.init(init_key), 0, facts
-    state, position, facts = store.restore(step, trainer.abstract_state())
+    state, position, earlier = store.restore(step, trainer.abstract_state())
     iterator.set_state(position["iterator"])
     logger.info("continuing from %s", store.path(step))
-    return state, step, facts
+    return state, step, {**earlier, **facts}
 
 
 def place_and_step(

@@ -109,11 +109,6 @@ class CheckpointStore:
             self.close()  # says again what failed before
 
     @property
-    def directory(self) -> Path:
-        """Where they are."""
-        return self._directory
-
-    @property
     def latest_step(self) -> int | None:
         """Step of the newest whole checkpoint, None where there is none."""
         return self._manager.latest_step()

@@ -67,10 +67,13 @@ def test_a_new_run_draws_and_an_old_one_is_restored(tmp_path):
         assert (step, found, iterator.state) == (0, facts, None)
         drawn = np.asarray(state["w"])
         position = {"iterator": {"next": 5}}
-        store.save(7, {"w": state["w"] + 1}, position=position, facts={"data": "old"})
+        store.save(
+            7, {"w": state["w"] + 1}, position=position, facts={"old": 1, "data": "old"}
+        )
         store.wait()
         state, step, found = start(trainer(), store, iterator, KEY, facts)
-    assert (step, found, iterator.state) == (7, {"data": "old"}, {"next": 5})
+    assert (step, iterator.state) == (7, {"next": 5})
+    assert found == {"old": 1, "data": "abc"}
     np.testing.assert_array_equal(state["w"], drawn + 1)
 
 
@@ -177,3 +180,42 @@ def test_a_signal_while_starting_ends_before_what_comes_next(
     before = ["compile"] if when == "compile" else ["compile", "peek", "forecast"]
     assert done == [*before, "closed"]
     assert not (tmp_path / "model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], None),
+        ([{"step": 1, "validation_ssim": 0.5}], None),
+        ([{"step": 1, "seconds_per_step": 9.0}, {"step": 2, "x": 0.0}], 9.0),
+        ([{"step": s, "seconds_per_step": float(s)} for s in (1, 2)], 2.0),
+    ],
+)
+def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
+    tmp_path, monkeypatch, rows, expected
+):
+    """A step is tried where it measured none."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    seen = {}
+
+    def look(*arguments, **options):
+        seen.update(options, batch=arguments[3])
+        return "much"
+
+    monkeypatch.setattr(module, "forecast", look)
+    monkeypatch.setattr(module, "_peek", lambda iterator: "batch")
+    monkeypatch.setattr(module, "run_loop", lambda *_, **__: LoopResult(None, 9, None))
+    owner, config = trainer(), base.get_config()
+    owner.compile = lambda *_: compiled(None)
+    config.training.tensorboard = False
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        position = {"iterator": {}}
+        store.save(2, {"w": jnp.ones(2)}, position=position, facts={})
+    write_description(tmp_path, make_params().description, provenance={})
+    training = Training(owner, (), lambda: None, LoopSettings(9, 2))
+    iterator: Any = Iterator()
+    iterator.close = lambda: None
+    train(config, tmp_path, training, iterator, {})
+    assert (seen["seconds_per_step"], seen["steps"]) == (expected, 7)
+    assert seen["batch"] == ("batch" if expected is None else None)
