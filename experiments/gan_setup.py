@@ -1,6 +1,7 @@
 """Networks, optimisers and losses of a GAN training, built from a configuration."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -56,15 +57,10 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     architecture = _architecture(config, num_classes)
     dtype = jnp.dtype(model.dtype)
 
-    def tx(rate: float) -> Any:
-        schedule = epoch_schedule(
-            rate,
-            steps_per_epoch=steps_per_epoch(config, num_slices),
-            constant_epochs=optimizer.constant_epochs,
-            decay_epochs=optimizer.decay_epochs,
-        )
-        return adam(schedule, b1=optimizer.b1, b2=optimizer.b2)
-
+    g_optimizer, d_optimizer = (
+        adam(schedule, b1=optimizer.b1, b2=optimizer.b2)
+        for schedule in _schedules(config, num_slices)
+    )
     return GanTrainer(
         generator=SpadeGenerator(
             architecture,
@@ -80,8 +76,8 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
             ),
             dtype=dtype,
         ),
-        g_optimizer=tx(optimizer.g_learning_rate),
-        d_optimizer=tx(optimizer.d_learning_rate),
+        g_optimizer=g_optimizer,
+        d_optimizer=d_optimizer,
         objective=_objective(config),
         placement=placement,
         image_size=config.data.image_size,
@@ -89,6 +85,40 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
         average_decay=_average_decay(config),
         accumulation=config.training.accumulation,
     )
+
+
+def _schedules(config: Config, num_slices: int) -> list[Callable[[Any], Any]]:
+    """Rate of G and of D by the number of an update, from 0."""
+    optimizer = config.optimizer
+    return [
+        epoch_schedule(
+            rate,
+            steps_per_epoch=steps_per_epoch(config, num_slices),
+            constant_epochs=optimizer.constant_epochs,
+            decay_epochs=optimizer.decay_epochs,
+        )
+        for rate in (optimizer.g_learning_rate, optimizer.d_learning_rate)
+    ]
+
+
+def learning_rates(
+    config: Config, num_slices: int
+) -> Callable[[int], dict[str, float]]:
+    """Returns (step, from 1) -> the rates with which the update to it is made.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      num_slices: to train on.
+    """
+    g_rate, d_rate = _schedules(config, num_slices)
+
+    def rates(step: int) -> dict[str, float]:
+        return {
+            "g_learning_rate": float(g_rate(step - 1)),
+            "d_learning_rate": float(d_rate(step - 1)),
+        }
+
+    return rates
 
 
 def _objective(config: Config) -> GanObjective:
@@ -216,9 +246,22 @@ def steps_per_epoch(config: Config, num_slices: int) -> int:
 
 @config_errors()
 def num_steps(config: Config, num_slices: int) -> int:
-    """Returns the length of the run: what is set, or what the epochs come to."""
-    epochs = config.optimizer.constant_epochs + config.optimizer.decay_epochs
-    return config.training.num_steps or epochs * steps_per_epoch(config, num_slices)
+    """Returns the length of the run: what is set, or what the epochs come to.
+
+    Raises:
+      ValueError: it goes on after the decay, when the rates are 0.
+    """
+    optimizer, wanted = config.optimizer, config.training.num_steps
+    epochs = optimizer.constant_epochs + optimizer.decay_epochs
+    whole = epochs * steps_per_epoch(config, num_slices)
+    if optimizer.decay_epochs and wanted > whole:
+        raise ValueError(
+            f"config.training.num_steps is {wanted}, but the learning rates are 0 after"
+            f" {whole} steps, the end of config.optimizer.decay_epochs = "
+            f"{optimizer.decay_epochs}; set it to {whole} at most, or start a new run "
+            "with more epochs"
+        )
+    return wanted or whole
 
 
 def load_perceptual(config: Config) -> Vgg19Weights | None:

@@ -13,7 +13,7 @@ from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer
-from cmrjax.training.loop import NO_HOOKS, Hooks, LoopResult, LoopSettings
+from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.processes import is_first
 from cmrjax.training.signals import StopRequest
@@ -25,6 +25,7 @@ from experiments.gan_data import (
     open_gan_data,
 )
 from experiments.gan_setup import (
+    learning_rates,
     load_perceptual,
     make_trainer,
     num_steps,
@@ -103,10 +104,11 @@ def run(
 
 def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:
     """Before the average of G is looked at or saved, it gets its own statistics."""
+    rates = learning_rates(config, len(data.train))
     if not trainer.average_decay:
-        return NO_HOOKS
+        return Hooks(rates=rates)
     maps = settling_maps(config, data.train, trainer.placement)
-    return Hooks(settle=trainer.settle(maps))
+    return Hooks(settle=trainer.settle(maps), rates=rates)
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

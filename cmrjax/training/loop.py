@@ -99,11 +99,14 @@ class Hooks:
       is_over: tells from a state why nothing is left to do, or "".
       settle: (state) -> the state as it is evaluated and saved. A function of the
         state alone; what it changes must not change the training.
+      rates: (step) -> scalars of the update that made this step, which are known
+        without it, as learning rates; they are in each report.
     """
 
     after_evaluation: Callable[[Any, Scalars], Any] = lambda state, scalars: state
     is_over: Callable[[Any], str] = lambda state: ""
     settle: Callable[[Any], Any] = lambda state: state
+    rates: Callable[[int], Scalars] = lambda step: {}
 
 
 NO_HOOKS = Hooks()
@@ -170,7 +173,7 @@ def run_loop(
             run.pending = (step, metrics)
             last = settings.num_steps
             if is_due(step, settings.report_every, last_step=last) or step == 1:
-                run.report(step)
+                run.report(step, hooks.rates(step))
             evaluates = is_due(step, settings.evaluate_every, last_step=last)
             saves = agreed.exchange(noted.received, save=run.time_is_up())
             saves = saves or is_due(step, settings.checkpoint_every)
@@ -242,11 +245,12 @@ class _Run:
             "with lower learning rates"
         )
 
-    def report(self, step: int) -> None:
+    def report(self, step: int, rates: Scalars) -> None:
         self.finish_pending()
         summary = self._window.summarise()
         if summary:
-            self._writer.scalars(step, {**summary, "train_seconds": self._seconds()})
+            seconds = {"train_seconds": self._seconds()}
+            self._writer.scalars(step, {**summary, **rates, **seconds})
             if is_first():
                 self.progress.report(step, summary)
 

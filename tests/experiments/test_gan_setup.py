@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.gan_setup import SETTLING_BATCHES, part_size, settling_maps
+from experiments.gan_setup import (
+    SETTLING_BATCHES,
+    learning_rates,
+    num_steps,
+    part_size,
+    settling_maps,
+)
 from tests.experiments.tiny_run import tiny_config
 
 
@@ -51,3 +57,36 @@ def test_processes_share_the_maps_that_settle_the_average(
     assert len({part.shape for part in parts}) == 1
     np.testing.assert_array_equal(whole, maps(0, 1))
     assert len(np.unique(whole)) == 12
+
+
+@pytest.fixture
+def decaying(tmp_path):
+    """Eight slices in batches of two: two epochs of four steps, then four of decay."""
+    config = tiny_config(tmp_path)
+    config.optimizer.constant_epochs, config.optimizer.decay_epochs = 2, 4
+    config.training.num_steps = 0
+    return config
+
+
+def test_a_run_does_not_go_on_at_rate_0(decaying):
+    assert num_steps(decaying, 8) == 24
+    decaying.training.num_steps = 24
+    assert num_steps(decaying, 8) == 24
+    decaying.training.num_steps = 25
+    with pytest.raises(ValueError, match=r"num_steps is 25, .* 0 after 24 steps") as e:
+        num_steps(decaying, 8)
+    assert "config.optimizer.decay_epochs = 4; set it to 24 at most" in str(e.value)
+    decaying.optimizer.decay_epochs = 0
+    assert num_steps(decaying, 8) == 25
+
+
+@pytest.mark.parametrize(
+    ("step", "share"), [(1, 1), (8, 1), (12, 1), (13, 0.75), (20, 0.5), (24, 0.25)]
+)
+def test_the_rate_of_a_step_is_that_of_the_update_to_it(decaying, step, share):
+    """Update n, from 0, is in epoch n // 4; the first epoch of the decay is a whole."""
+    rates = learning_rates(decaying, 8)(step)
+    assert rates == {
+        "g_learning_rate": pytest.approx(share * 1e-4),
+        "d_learning_rate": pytest.approx(share * 4e-4),
+    }

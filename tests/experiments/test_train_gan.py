@@ -86,6 +86,8 @@ def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
         trained
     )
     assert trained["input_wait_share"] < 1
+    rates = (trained["g_learning_rate"], trained["d_learning_rate"])
+    assert rates == pytest.approx((1e-4, 4e-4))
     assert sorted(p.name for p in (unbroken / "panels").iterdir()) == [
         "0000000.png",
         "0000002.png",

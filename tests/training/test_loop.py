@@ -168,6 +168,14 @@ def test_a_checkpoint_holds_state_position_and_seconds(tmp_path):
     assert 1000 < facts["train_seconds"] < 1100
 
 
+def test_rates_are_in_each_report(tmp_path):
+    run = Run(tmp_path, hooks=Hooks(rates=lambda step: {"rate": 1 / step}))
+    run(4)
+    rows = run.rows("g_loss")
+    assert {step: row["rate"] for step, row in rows.items()} == {1: 1, 2: 0.5, 4: 0.25}
+    assert list(run.rows("rate")) == list(rows)
+
+
 def test_zero_means_never(tmp_path):
     run = Run(tmp_path)
     run(3, report_every=0, evaluate_every=0, checkpoint_every=0)
