@@ -99,6 +99,14 @@ def test_on_a_cpu_the_memory_is_that_of_the_process(trainer, compiled, tmp_path)
     assert f"memory of the process {found.process / 2**30:.3g} GiB" in str(found)
 
 
+def test_without_a_tried_step_its_program_is_added(look, compiled, monkeypatch):
+    monkeypatch.setattr(module, "peak_host_bytes", lambda: 1000)
+    monkeypatch.setattr(module, "_resident_bytes", lambda: 900)
+    assert look().process == 900 + compiled.program_bytes
+    monkeypatch.setattr(module, "peak_host_bytes", lambda: 10**9)
+    assert look().process == 10**9
+
+
 def test_the_second_tried_step_is_timed(trainer, compiled, monkeypatch):
     """The first one takes ten seconds of this clock, the second three."""
     clock, steps = [100.0], iter((10.0, 3.0))
