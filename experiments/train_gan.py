@@ -3,8 +3,12 @@ r"""Trains the SPADE GAN on prepared data; the same command continues a stopped 
     python -m experiments.train_gan \
         --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
 
-Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
---profile=5 traces five steps for TensorBoard's profile page.
+    --config=FILE                  settings (required); experiments/configs has them
+    --workdir=DIR                  folder of the run (required)
+    --profile=N                    trace N steps for TensorBoard's profile page
+    --config.SECTION.NAME=VALUE    change a setting, as --config.training.num_steps=100
+
+Ctrl-C or SIGTERM saves and exits.
 """
 
 from pathlib import Path

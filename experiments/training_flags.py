@@ -33,6 +33,7 @@ def run_command(name: str, run: Callable[..., LoopResult]) -> None:
       run: (config, workdir, profile=steps, stop=what notes signals) -> how the run
         ended.
     """
+    _check_what_is_there(name, sys.argv[1:])
     _check_config_argument(name, sys.argv)
     define_flags(flags.FLAGS)
     flags.mark_flags_as_required(["config", "workdir"])
@@ -166,6 +167,15 @@ def _join_others(name: str) -> None:
             join(launch)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"{name}: {error}")
+
+
+def _check_what_is_there(name: str, arguments: Sequence[str]) -> None:
+    """Says in one line what is missing, where absl prints much."""
+    given = {argument.partition("=")[0].lstrip("-") for argument in arguments}
+    missing = [option for option in ("config", "workdir") if option not in given]
+    if missing and not given & {"help", "helpshort", "helpfull", "helpxml", "flagfile"}:
+        needed = " and ".join(f"--{option}" for option in missing)
+        sys.exit(f"{name}: needs {needed}; --help lists the options")
 
 
 def _check_config_argument(name: str, argv: Sequence[str]) -> None:

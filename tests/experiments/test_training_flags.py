@@ -12,9 +12,34 @@ from experiments.training_flags import run_command
 
 @pytest.mark.parametrize("option", ["--config=", "-config="])
 def test_a_configuration_that_is_not_there_is_named(monkeypatch, tmp_path, option):
-    monkeypatch.setattr(sys, "argv", ["command", f"{option}{tmp_path / 'none.py'}"])
+    monkeypatch.setattr(
+        sys, "argv", ["command", f"{option}{tmp_path / 'none.py'}", "--workdir=x"]
+    )
     with pytest.raises(SystemExit, match=r"train_x: --config: no file .*none\.py"):
         run_command("train_x", lambda config, workdir: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ([], "--config and --workdir"),
+        (["--config=x.py"], "--workdir"),
+        (["--workdir", "run", "--config.seed=1"], "--config"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(monkeypatch, arguments, needed):
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_command("train_x", lambda config, workdir: None)  # type: ignore[arg-type]
+    assert ended.value.code == f"train_x: needs {needed}; --help lists the options"
+
+
+@pytest.mark.parametrize("name", ["train_gan", "train_segmentation"])
+def test_help_lists_the_options(name):
+    command = [sys.executable, "-m", f"experiments.{name}", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    for option in ("--config=FILE", "--workdir=DIR", "--profile=N", "--config.SECTION"):
+        assert option in shown
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
