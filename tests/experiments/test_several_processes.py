@@ -22,6 +22,7 @@ from tests.experiments.several_processes import LONGEST, ended, ended_early, sta
 from tests.models.numpy_layers import relative_error
 
 BATCH = 8
+NETWORKS = {"variables", "g_variables", "d_variables", "g_average"}  # of the states
 RATES = ("seconds_per_step", "images_per_second", "input_wait_share", "train_seconds")
 CONFIGURATION = """\
 import pathlib
@@ -65,6 +66,7 @@ class Command:
       shapes: (config, data) -> abstract state.
       length: option that says how long it trains.
       steps: that one of these makes.
+      networks: fields of the state that hold one.
     """
 
     module: Any
@@ -73,6 +75,7 @@ class Command:
     shapes: Callable[[Any], Any]
     length: str
     steps: int
+    networks: set[str]
 
     def arguments(self, data: pathlib.Path, workdir: pathlib.Path) -> list[str]:
         file = data.parent / "config.py"
@@ -93,7 +96,8 @@ class Command:
         newest = latest_checkpoint(workdir / "checkpoints")
         assert newest is not None
         fields = vars(self.shapes(self.config(data)))
-        wanted = {name: shapes for name, shapes in fields.items() if "variab" in name}
+        wanted = {name: shapes for name, shapes in fields.items() if name in NETWORKS}
+        assert set(wanted) == self.networks
         return newest.name, restore_subtree(newest, wanted)
 
 
@@ -113,6 +117,7 @@ SEGMENTATION = Command(
     _segmentation_shapes,
     length="epochs",
     steps=10,
+    networks={"variables"},
 )
 GAN = Command(
     train_gan,
@@ -121,6 +126,7 @@ GAN = Command(
     _gan_shapes,
     length="num_steps",
     steps=1,
+    networks=NETWORKS - {"variables"},
 )
 
 
