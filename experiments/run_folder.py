@@ -30,6 +30,8 @@ FREE_TO_CHANGE = (
     "training.keep_",
     "training.tensorboard",
 )
+# Settings that came later, and what runs from before them did.
+CAME_LATER = {"model.dtype": "float32"}
 
 
 def open_run(
@@ -93,7 +95,12 @@ def _record_or_compare(
             " give a new --workdir"
         )
     changes = _differences(earlier["config"], content["config"])
-    changes = [c for c in changes if not c[0].startswith(FREE_TO_CHANGE)]
+    changes = [
+        (name, old, new)
+        for name, old, new in changes
+        if not name.startswith(FREE_TO_CHANGE)
+        and not (old is None and CAME_LATER.get(name, old) == new)
+    ]
     changes += _differences(earlier["inputs"], content["inputs"], prefix="input ")
     if changes:
         lines = [

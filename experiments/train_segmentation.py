@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.unet import Unet, UnetArchitecture
 from cmrjax.segmentation.params import SegmenterParams, load_segmenter
 from cmrjax.training.augmentation import Augmentation
@@ -149,7 +151,11 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
     Raises:
       ValueError: values that do not fit each other.
     """
-    architecture = UnetArchitecture(data.schema.num_classes, **config.model.to_dict())
+    model = config.model.to_dict()
+    dtype = model.pop("dtype")
+    if dtype not in DTYPES:
+        raise ValueError(f"config.model.dtype is {dtype!r}; expected {DTYPES}")
+    architecture = UnetArchitecture(data.schema.num_classes, **model)
     if data.image_size % architecture.size_multiple:
         raise ValueError(
             f"training slices of {data.image_size} pixels a side; a network of "
@@ -164,7 +170,7 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
 
     optimizer = config.optimizer
     step = SegmentationStep(
-        network=Unet(architecture),
+        network=Unet(architecture, dtype=jnp.dtype(dtype)),
         optimizer=optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2),
         objective=SegmentationObjective(**config.loss.to_dict()),
         augmentation=Augmentation(

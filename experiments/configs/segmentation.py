@@ -23,6 +23,7 @@ def get_config() -> Config:
     config.model.max_features = 512  # of any level
     config.model.levels = 5  # down- and up-sampling blocks
     config.model.dropout = 0.5
+    config.model.dtype = "float32"  # of activations: float32 or bfloat16
 
     config.loss = ConfigDict()
     config.loss.alpha = 0.7  # Tversky weight of false negatives

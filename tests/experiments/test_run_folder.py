@@ -60,3 +60,15 @@ def test_a_start_that_trained_nothing_does_not_bind(tmp_path):
     assert found["config"]["seed"] == 1
     with pytest.raises(ValueError, match="seed: 1 then, 0 now"):
         open_run(tmp_path, CONFIG, {"data": "xyz"}, has_checkpoint=True)
+
+
+def test_a_run_from_before_a_setting_did_what_its_default_says(tmp_path):
+    before = {**CONFIG, "model": {"levels": 2}}
+    open_run(tmp_path, before, {}, has_checkpoint=True)
+    for dtype, text in (("bfloat16", "None"), ("float32", ""), ("bfloat16", "'float3")):
+        config = {**CONFIG, "model": {"levels": 2, "dtype": dtype}}
+        if text:
+            with pytest.raises(ValueError, match=rf"model\.dtype: {text}.*'bfloat16'"):
+                open_run(tmp_path, config, {}, has_checkpoint=True)
+        else:
+            open_run(tmp_path, config, {}, has_checkpoint=True)

@@ -324,6 +324,7 @@ def test_which_classes_are_blood_dark_and_mixed(data):
             20,
             r"slices of 20 pixels .*levels = 3 takes multiples of 8",
         ),
+        ("model.dtype", "float16", r"model\.dtype is 'float16'; expected .*'bfloat16'"),
         ("loss.gamma", 0.0, r"gamma is 0\.0; expected a positive"),
         ("training.batch_size", 3, "does not divide among 2 devices"),
         ("augmentation.smallest_scale", 3.0, "scales from 3.0 to 1.35"),
