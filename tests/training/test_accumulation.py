@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,9 @@ def test_two_devices_take_the_parts_that_one_takes(network):
     assert max(jax.tree.leaves(differences)) > 1e-3  # parts are not the whole
 
 
-def _accumulating(network, num_devices, *, parts=2):
+def _accumulating(
+    network: str, num_devices: int, *, parts: int = 2
+) -> tuple[Any, tuple, Any, dict]:
     """Trainer, constants of its step, what draws its state, and a batch of four."""
     if network == "gan":
         trainer = tiny_gan.make_trainer(
