@@ -1,6 +1,7 @@
 """Networks, optimisers and losses of a GAN training, built from a configuration."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19
 from cmrjax.training.gan_objective import GanObjective
 from cmrjax.training.gan_trainer import GanTrainer
 from cmrjax.training.optimizer import adam, epoch_schedule
-from cmrjax.training.sharding import data_parallel
+from cmrjax.training.sharding import DataParallel, data_parallel
 from experiments.config_errors import config_errors
 from experiments.configs.base import Config
 
@@ -56,15 +57,10 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
     architecture = _architecture(config, num_classes)
     dtype = jnp.dtype(model.dtype)
 
-    def tx(rate: float) -> Any:
-        schedule = epoch_schedule(
-            rate,
-            steps_per_epoch=steps_per_epoch(config, num_slices),
-            constant_epochs=optimizer.constant_epochs,
-            decay_epochs=optimizer.decay_epochs,
-        )
-        return adam(schedule, b1=optimizer.b1, b2=optimizer.b2)
-
+    g_optimizer, d_optimizer = (
+        adam(schedule, b1=optimizer.b1, b2=optimizer.b2)
+        for schedule in _schedules(config, num_slices)
+    )
     return GanTrainer(
         generator=SpadeGenerator(
             architecture,
@@ -80,8 +76,8 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
             ),
             dtype=dtype,
         ),
-        g_optimizer=tx(optimizer.g_learning_rate),
-        d_optimizer=tx(optimizer.d_learning_rate),
+        g_optimizer=g_optimizer,
+        d_optimizer=d_optimizer,
         objective=_objective(config),
         placement=placement,
         image_size=config.data.image_size,
@@ -89,6 +85,40 @@ def make_trainer(config: Config, train: SliceSource) -> GanTrainer:
         average_decay=_average_decay(config),
         accumulation=config.training.accumulation,
     )
+
+
+def _schedules(config: Config, num_slices: int) -> list[Callable[[Any], Any]]:
+    """Rate of G and of D by the number of an update, from 0."""
+    optimizer = config.optimizer
+    return [
+        epoch_schedule(
+            rate,
+            steps_per_epoch=steps_per_epoch(config, num_slices),
+            constant_epochs=optimizer.constant_epochs,
+            decay_epochs=optimizer.decay_epochs,
+        )
+        for rate in (optimizer.g_learning_rate, optimizer.d_learning_rate)
+    ]
+
+
+def learning_rates(
+    config: Config, num_slices: int
+) -> Callable[[int], dict[str, float]]:
+    """Returns (step, from 1) -> the rates with which the update to it is made.
+
+    Args:
+      config: see `experiments/configs/base.py`.
+      num_slices: to train on.
+    """
+    g_rate, d_rate = _schedules(config, num_slices)
+
+    def rates(step: int) -> dict[str, float]:
+        return {
+            "g_learning_rate": float(g_rate(step - 1)),
+            "d_learning_rate": float(d_rate(step - 1)),
+        }
+
+    return rates
 
 
 def _objective(config: Config) -> GanObjective:
@@ -117,13 +147,15 @@ def _average_decay(config: Config) -> float:
     return decay
 
 
-def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray:
+def settling_maps(
+    config: Config, train: SliceSource, placement: DataParallel
+) -> np.ndarray:
     """Reads the label maps on which the average of G gets its batch statistics.
 
     Args:
       config: see `experiments/configs/base.py`.
       train: the training slices.
-      rows: of each batch that this process reads.
+      placement: says which rows of a batch this process reads.
 
     Returns:
       [n, local b, h, w] uint8: slices in a fixed random order, repeated where there
@@ -134,7 +166,7 @@ def settling_maps(config: Config, train: SliceSource, rows: slice) -> np.ndarray
     wanted = SETTLING_BATCHES * batch_size
     order = np.random.default_rng(0).permutation(len(train))
     chosen = np.resize(order, wanted).reshape(-1, batch_size)
-    local = chosen[:, rows]
+    local = chosen[:, placement.rows(batch_size)]
     maps = np.stack([train[int(i)]["label_map"] for i in local.ravel()])
     return maps.reshape(*local.shape, *maps.shape[1:])
 
@@ -214,9 +246,22 @@ def steps_per_epoch(config: Config, num_slices: int) -> int:
 
 @config_errors()
 def num_steps(config: Config, num_slices: int) -> int:
-    """Returns the length of the run: what is set, or what the epochs come to."""
-    epochs = config.optimizer.constant_epochs + config.optimizer.decay_epochs
-    return config.training.num_steps or epochs * steps_per_epoch(config, num_slices)
+    """Returns the length of the run: what is set, or what the epochs come to.
+
+    Raises:
+      ValueError: it goes on after the decay, when the rates are 0.
+    """
+    optimizer, wanted = config.optimizer, config.training.num_steps
+    epochs = optimizer.constant_epochs + optimizer.decay_epochs
+    whole = epochs * steps_per_epoch(config, num_slices)
+    if optimizer.decay_epochs and wanted > whole:
+        raise ValueError(
+            f"config.training.num_steps is {wanted}, but the learning rates are 0 after"
+            f" {whole} steps, the end of config.optimizer.decay_epochs = "
+            f"{optimizer.decay_epochs}; set it to {whole} at most, or start a new run "
+            "with more epochs"
+        )
+    return wanted or whole
 
 
 def load_perceptual(config: Config) -> Vgg19Weights | None:

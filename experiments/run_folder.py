@@ -1,7 +1,8 @@
 """The folder of a run: what it was started with, and whether it may go on.
 
 A command that is repeated continues where the run was. It must then be the same run:
-the configuration and the data are compared with those of the start.
+the configuration and the data are compared with those of the start. What may change
+is brought up to date.
 """
 
 import json
@@ -29,6 +30,8 @@ FREE_TO_CHANGE = (
     "training.keep_",
     "training.tensorboard",
 )
+# Settings that came later, and what runs from before them did.
+CAME_LATER = {"model.dtype": "float32"}
 
 
 def open_run(
@@ -50,7 +53,8 @@ def open_run(
         run starts anew with whatever is given now.
 
     Returns:
-      Content of run.json: "config", "inputs", "code".
+      Content of run.json: "config", "inputs", "code". Settings that may change have
+      the values that are given now; "code" is that of the start.
 
     Raises:
       ValueError: a setting or an input differs from those of the start; names each
@@ -91,7 +95,12 @@ def _record_or_compare(
             " give a new --workdir"
         )
     changes = _differences(earlier["config"], content["config"])
-    changes = [c for c in changes if not c[0].startswith(FREE_TO_CHANGE)]
+    changes = [
+        (name, old, new)
+        for name, old, new in changes
+        if not name.startswith(FREE_TO_CHANGE)
+        and not (old is None and CAME_LATER.get(name, old) == new)
+    ]
     changes += _differences(earlier["inputs"], content["inputs"], prefix="input ")
     if changes:
         lines = [
@@ -103,7 +112,10 @@ def _record_or_compare(
             + "\n".join(lines)
             + "\nRestore these values to continue it, or give a new --workdir"
         )
-    return earlier
+    current = {**earlier, "config": content["config"]}
+    if current != earlier:
+        write_json(path, current)
+    return current
 
 
 def _differences(

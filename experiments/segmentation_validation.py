@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cmrjax.data.choice import evenly_spaced
@@ -51,7 +52,9 @@ class SegmentationValidation:
         rows = evenly_spaced(np.arange(len(self._source)), config.evaluation.panel_rows)
         examples = [self._source[int(row)] for row in rows]
         self._shown = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
-        self._predict = logits_function(trainer.step.network)
+        # As `label_real` will run it: in float32, whatever the training computes in.
+        network = trainer.step.network.clone(dtype=jnp.float32)
+        self._predict = logits_function(network)
         objective = trainer.step.objective
         self._loss = jax.jit(lambda logits, batch: objective(logits, batch))
 

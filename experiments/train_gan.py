@@ -3,8 +3,12 @@ r"""Trains the SPADE GAN on prepared data; the same command continues a stopped 
     python -m experiments.train_gan \
         --config=experiments/configs/multi_a1.py --workdir=runs/multi_a1
 
-Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
---profile=5 traces five steps for TensorBoard's profile page.
+    --config=FILE                  settings (required); experiments/configs has them
+    --workdir=DIR                  folder of the run (required)
+    --profile=N                    trace N steps for TensorBoard's profile page
+    --config.SECTION.NAME=VALUE    change a setting, as --config.training.num_steps=100
+
+Ctrl-C or SIGTERM saves and exits.
 """
 
 from pathlib import Path
@@ -13,9 +17,10 @@ from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer
-from cmrjax.training.loop import NO_HOOKS, Hooks, LoopResult, LoopSettings
+from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
 from cmrjax.training.processes import is_first
+from cmrjax.training.signals import StopRequest
 from experiments.configs.base import Config
 from experiments.gan_data import (
     GanData,
@@ -24,6 +29,7 @@ from experiments.gan_data import (
     open_gan_data,
 )
 from experiments.gan_setup import (
+    learning_rates,
     load_perceptual,
     make_trainer,
     num_steps,
@@ -42,13 +48,20 @@ BEST_METRICS = {
 }
 
 
-def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    profile: int = 0,
+    stop: StopRequest | None = None,
+) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/base.py`.
       workdir: the run's folder.
       profile: steps to trace into its profile/; 0: none.
+      stop: what notes signals; None: it begins when the data were read.
 
     Returns:
       How the run ended.
@@ -86,18 +99,20 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         evaluate=lambda: make_validation(config, trainer, data, workdir),
         settings=settings,
         hooks=_hooks(config, trainer, data),
+        validated="" if data.validation is None else data.validation.fingerprint,
     )
     rows = trainer.placement.rows(trainer.batch_size)
     iterator = make_iterator(config, data.train, rows)
-    return train(config, workdir, training, iterator, facts, profile=profile)
+    return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
 
 
 def _hooks(config: Config, trainer: GanTrainer, data: GanData) -> Hooks:
     """Before the average of G is looked at or saved, it gets its own statistics."""
+    rates = learning_rates(config, len(data.train))
     if not trainer.average_decay:
-        return NO_HOOKS
-    rows = trainer.placement.rows(trainer.batch_size)
-    return Hooks(settle=trainer.settle(settling_maps(config, data.train, rows)))
+        return Hooks(rates=rates)
+    maps = settling_maps(config, data.train, trainer.placement)
+    return Hooks(settle=trainer.settle(maps), rates=rates)
 
 
 def _describe(trainer: GanTrainer, data: GanData) -> ModelDescription:

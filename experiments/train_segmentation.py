@@ -3,8 +3,12 @@ r"""Trains the multi-tissue segmentation; the same command continues a stopped r
     python -m experiments.train_segmentation \
         --config=experiments/configs/multi_tissue.py --workdir=runs/multi_tissue
 
-Settings are changed by --config.NAME=VALUE. Ctrl-C or SIGTERM saves and exits.
---profile=5 traces five steps for TensorBoard's profile page.
+    --config=FILE                  settings (required); experiments/configs has them
+    --workdir=DIR                  folder of the run (required)
+    --profile=N                    trace N steps for TensorBoard's profile page
+    --config.SECTION.NAME=VALUE    change a setting, as --config.training.num_steps=100
+
+Ctrl-C or SIGTERM saves and exits.
 """
 
 import dataclasses
@@ -13,18 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.unet import Unet, UnetArchitecture
 from cmrjax.segmentation.params import SegmenterParams, load_segmenter
 from cmrjax.training.augmentation import Augmentation
 from cmrjax.training.checkpoint import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
-from cmrjax.training.description import SegmenterDescription, write_description
+from cmrjax.training.description import (
+    MODEL_FILE,
+    SegmenterDescription,
+    write_description,
+)
 from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.model_folder import CHECKPOINTS
+from cmrjax.training.model_record import checkpoint_record, read_provenance
 from cmrjax.training.plateau import observe
 from cmrjax.training.processes import is_first, share
 from cmrjax.training.segmentation_step import (
@@ -34,6 +45,7 @@ from cmrjax.training.segmentation_step import (
 )
 from cmrjax.training.segmentation_trainer import SegmentationTrainer
 from cmrjax.training.sharding import data_parallel
+from cmrjax.training.signals import StopRequest
 from experiments.configs.base import Config
 from experiments.run_folder import open_run
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
@@ -51,13 +63,20 @@ MIXED = ("abdomen",)  # many organs with signals of their own
 BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
-def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    profile: int = 0,
+    stop: StopRequest | None = None,
+) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 
     Args:
       config: see `experiments/configs/segmentation.py`.
       workdir: the run's folder.
       profile: steps to trace into its profile/; 0: none.
+      stop: what notes signals; None: it begins when the data were read.
 
     Returns:
       How the run ended.
@@ -72,11 +91,13 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     trainer = make_trainer(config, data)
     settings = _loop_settings(config, len(data.train))
     is_new = share(lambda: latest_checkpoint(workdir / CHECKPOINTS) is None)
+    started: dict[str, Any] = {}
     if is_new and config.training.start_from:
         params = trained_network(config.training.start_from, trainer, data)
         # NumPy: a step gives away its arrays.
         trainer = dataclasses.replace(trainer, start=jax.device_get(params.variables))
         logger.info("starting from %s (%s)", params.path, params.fingerprint)
+        started = {"started_from": _origin(params)}
     facts = open_run(
         workdir,
         config.to_dict(),
@@ -89,10 +110,13 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         has_checkpoint=not is_new,
     )
     if is_first():
+        if not is_new and (workdir / MODEL_FILE).is_file():
+            earlier = read_provenance(workdir)
+            started = {k: earlier[k] for k in ("started_from",) if k in earlier}
         write_description(
             workdir,
             _describe(trainer, data),
-            provenance={**facts, "data": data.train.facts},
+            provenance={**facts, "data": data.train.facts, **started},
         )
     iterator: Any = make_train_iterator(
         data.train,
@@ -109,8 +133,9 @@ def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
         evaluate=lambda: SegmentationValidation(config, trainer, data, workdir),
         settings=settings,
         hooks=Hooks(_follow_loss(config, trainer), _rate_is_small(config)),
+        validated=data.validation.fingerprint,
     )
-    return train(config, workdir, training, iterator, facts, profile=profile)
+    return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
 
 
 def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
@@ -126,7 +151,11 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
     Raises:
       ValueError: values that do not fit each other.
     """
-    architecture = UnetArchitecture(data.schema.num_classes, **config.model.to_dict())
+    model = config.model.to_dict()
+    dtype = model.pop("dtype")
+    if dtype not in DTYPES:
+        raise ValueError(f"config.model.dtype is {dtype!r}; expected {DTYPES}")
+    architecture = UnetArchitecture(data.schema.num_classes, **model)
     if data.image_size % architecture.size_multiple:
         raise ValueError(
             f"training slices of {data.image_size} pixels a side; a network of "
@@ -141,7 +170,7 @@ def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:
 
     optimizer = config.optimizer
     step = SegmentationStep(
-        network=Unet(architecture),
+        network=Unet(architecture, dtype=jnp.dtype(dtype)),
         optimizer=optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2),
         objective=SegmentationObjective(**config.loss.to_dict()),
         augmentation=Augmentation(
@@ -197,6 +226,18 @@ def trained_network(
             f" configuration has {own}; set config.model alike"
         )
     return params
+
+
+def _origin(params: SegmenterParams) -> dict[str, Any]:
+    """What the model card says of the network that training begins with."""
+    record = checkpoint_record(params.path)
+    settings = (record.get("config") or {}).get("data", {})
+    return {
+        "path": params.path,
+        "sha256": params.fingerprint,
+        "data": record.get("data") or [],
+        "licence": settings.get("licence", ""),
+    }
 
 
 def _describe(

@@ -1,19 +1,16 @@
-"""What the training commands share: starting or continuing a run, and its timing."""
+"""What the training commands share: starting or continuing a run."""
 
 import contextlib
 import dataclasses
 import logging
-import resource
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from cmrjax.files import write_json
 from cmrjax.training.agreement import make_agreement
-from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint import CheckpointStore, Criterion, latest_checkpoint
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (
@@ -27,20 +24,22 @@ from cmrjax.training.loop import (
 )
 from cmrjax.training.model_card import write_model_card
 from cmrjax.training.model_folder import CHECKPOINTS
-from cmrjax.training.process_age import process_age
-from cmrjax.training.processes import (
-    is_first,
-    meet,
-    share,
-)
+from cmrjax.training.processes import any_said, is_first, share
 from cmrjax.training.sharding import local_copy
+from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
-from cmrjax.training.writers import MetricWriter, NoWriter
+from cmrjax.training.timing import TIMING_FILE, Timing
+from cmrjax.training.writers import (
+    METRICS_FILE,
+    MetricWriter,
+    NoWriter,
+    read_metrics,
+)
 
 logger = logging.getLogger(__name__)
 
-TIMING_FILE = "timing.json"
 PROFILE = "profile"
+SECONDS = "seconds_per_step"  # of the metrics
 BATCH_ARRAYS = ("label_map", "image", "valid_mask")
 
 
@@ -54,6 +53,7 @@ class Training:
       evaluate: makes the evaluation; see `cmrjax.training.loop.run_loop`.
       settings: of the loop.
       hooks: of the loop.
+      validated: fingerprint of what the evaluation looks at; "": nothing.
     """
 
     trainer: Any
@@ -61,6 +61,7 @@ class Training:
     evaluate: Callable[[], Any]
     settings: LoopSettings
     hooks: Hooks = NO_HOOKS
+    validated: str = ""
 
 
 def best_settings(name: str, known: Mapping[str, bool]) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def train(
     facts: dict[str, Any],
     *,
     profile: int = 0,
+    stop: StopRequest | None = None,
 ) -> LoopResult:
     """Compiles the step and trains, from the newest checkpoint if there is one.
 
@@ -101,6 +103,8 @@ def train(
       iterator: of batches; closed at the end.
       facts: kept in each checkpoint.
       profile: steps to trace into the folder's profile/; 0: none.
+      stop: what notes signals; None: it begins here. One that came before the first
+        step ends the run at the next of a few places where all processes ask for it.
 
     Returns:
       How it ended.
@@ -110,52 +114,96 @@ def train(
     """
     trainer = training.trainer
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    constants, step_key = trainer.placement.replicate((training.constants, step_key))
-    logger.info("%s", describe_devices(trainer))
-    compiled = trainer.compile(*constants, step_key)
-    logger.info("compiled in %.1f s", compiled.compile_seconds)
-    meet()
-    keep = config.training.keep_checkpoints
-    with (
-        contextlib.closing(iterator),
-        CheckpointStore(workdir / CHECKPOINTS, keep=keep) as store,
-        StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
-    ):
-        saved = share(lambda: store.latest_step)
-        ahead = forecast(
-            trainer,
-            compiled,
-            (constants, step_key),
-            _peek(iterator) if saved is None else None,
-            directory=workdir,
-            steps=training.settings.num_steps - (saved or 0),
-            kept=keep + bool(training.settings.best_metric),
-        )
-        logger.info("ahead: %s", ahead)
-        state, step, facts = start(trainer, store, iterator, init_key, facts)
-        timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-        if is_first():
-            write_model_card(workdir)
-        with _make_writer(config, workdir, step) as writer:
-            result = run_loop(
-                state,
-                step=step,
-                train_step=traced.around(
-                    place_and_step(trainer, compiled, constants, step_key, timing)
-                ),
-                iterator=iterator,
-                evaluate=evaluate_in_first(training.evaluate),
-                store=store,
-                writer=writer,
-                settings=training.settings,
-                facts=facts,
-                hooks=with_model_card(training.hooks, workdir),
-                agreement=make_agreement(trainer.placement),
+    with contextlib.closing(iterator), stop or StopRequest() as noted:
+        both = trainer.placement.replicate((training.constants, step_key))
+        constants, step_key = both
+        logger.info("%s", describe_devices(trainer))
+        if ended := _stopped_early(noted, workdir):
+            return ended
+        compiled = trainer.compile(*constants, step_key)
+        logger.info("compiled in %.1f s", compiled.compile_seconds)
+        if ended := _stopped_early(noted, workdir):  # waits for all, as `meet` does
+            return ended
+        with (
+            CheckpointStore(
+                workdir / CHECKPOINTS,
+                keep=config.training.keep_checkpoints,
+                criterion=Criterion(training.settings.best_metric, training.validated),
+            ) as store,
+            StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
+        ):
+            _say_what_is_ahead(
+                config, training, compiled, both, iterator, store, workdir
             )
+            if ended := _stopped_early(noted, workdir):
+                return ended
+            state, step, facts = start(trainer, store, iterator, init_key, facts)
+            timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+            if is_first():
+                write_model_card(workdir)
+            with _make_writer(config, workdir, step) as writer:
+                result = run_loop(
+                    state,
+                    step=step,
+                    train_step=traced.around(
+                        place_and_step(trainer, compiled, constants, step_key, timing)
+                    ),
+                    iterator=iterator,
+                    evaluate=evaluate_in_first(training.evaluate),
+                    store=store,
+                    writer=writer,
+                    settings=training.settings,
+                    facts=facts,
+                    hooks=with_model_card(training.hooks, workdir),
+                    agreement=make_agreement(trainer.placement),
+                    stop=noted,
+                )
     timing.write()
     if is_first():
         write_model_card(workdir)
     return result
+
+
+def _stopped_early(noted: StopRequest, workdir: Path) -> LoopResult | None:
+    """How a run ends that a signal stops before its first step; all processes ask."""
+    name = any_said(noted.received)
+    if name is None:
+        return None
+    saved = latest_checkpoint(workdir / CHECKPOINTS)
+    return LoopResult(None, int(saved.name) if saved else 0, name, began=False)
+
+
+def _say_what_is_ahead(
+    config: Any,
+    training: Training,
+    compiled: CompiledStep,
+    arguments: tuple[Any, Any],
+    iterator: Any,
+    store: CheckpointStore,
+    workdir: Path,
+) -> None:
+    saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(workdir)))
+    is_known = saved is not None and seconds is not None
+    ahead = forecast(
+        training.trainer,
+        compiled,
+        arguments,
+        None if is_known else _peek(iterator),
+        directory=workdir,
+        steps=training.settings.num_steps - (saved or 0),
+        kept=config.training.keep_checkpoints + bool(training.settings.best_metric),
+        seconds_per_step=seconds,
+    )
+    logger.info("ahead: %s", ahead)
+
+
+def _seconds_per_step(workdir: Path) -> float | None:
+    """As the run measured it last; None where it did not."""
+    file = workdir / METRICS_FILE
+    rows = read_metrics(file) if file.is_file() else []
+    return next(
+        (row[SECONDS] for row in reversed(rows) if row.get(SECONDS) is not None), None
+    )
 
 
 def with_model_card(hooks: Hooks, workdir: Path) -> Hooks:
@@ -234,7 +282,7 @@ def start(
       store: the run's checkpoints.
       iterator: of batches; set to the position of the checkpoint.
       init_key: to draw a new state from.
-      facts: of a new run.
+      facts: of the run, as run.json has them now; they replace those of a checkpoint.
 
     Returns:
       (state, step, facts).
@@ -242,10 +290,10 @@ def start(
     step = share(lambda: store.latest_step)
     if step is None:
         return trainer.init(init_key), 0, facts
-    state, position, facts = store.restore(step, trainer.abstract_state())
+    state, position, earlier = store.restore(step, trainer.abstract_state())
     iterator.set_state(position["iterator"])
     logger.info("continuing from %s", store.path(step))
-    return state, step, facts
+    return state, step, {**earlier, **facts}
 
 
 def place_and_step(
@@ -253,7 +301,7 @@ def place_and_step(
     compiled: CompiledStep,
     constants: Sequence[Any],
     key: jax.Array,
-    timing: "Timing",
+    timing: Timing,
 ) -> Callable[[Any, Any], Any]:
     """Returns (state, batch of the host) -> (state, metrics).
 
@@ -273,46 +321,3 @@ def place_and_step(
         return state, metrics
 
     return step
-
-
-class Timing:
-    """What this process measures of itself, kept in timing.json.
-
-    Args:
-      path: the file.
-      trainer: whose sizes are noted.
-      compiled: the step.
-    """
-
-    def __init__(self, path: Path, trainer: Any, compiled: CompiledStep) -> None:
-        self._path = path
-        self._content: dict[str, Any] = {
-            "devices": [device.device_kind for device in jax.devices()],
-            "processes": jax.process_count(),
-            "batch_size": trainer.batch_size,
-            "image_size": trainer.image_size,
-            "compile_seconds": compiled.compile_seconds,
-            "step_flops": compiled.flops,
-            "step_temporary_bytes": compiled.memory_bytes,
-        }
-
-    def first_step(self, metrics: Any) -> None:
-        """Waits for the first step and notes how long a user waited for it."""
-        if "seconds_to_first_step" not in self._content:
-            jax.block_until_ready(metrics)
-            self._content["seconds_to_first_step"] = process_age()
-            self.write()
-
-    def write(self) -> None:
-        """Writes the file, with the peak so far; only the first process does."""
-        if not is_first():
-            return
-        # Linux counts in KiB, macOS in bytes.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        device = jax.local_devices()[0].memory_stats() or {}
-        peaks = {
-            "peak_host_bytes": peak,
-            "peak_device_bytes": device.get("peak_bytes_in_use"),
-        }
-        write_json(self._path, {**self._content, **peaks})

@@ -15,6 +15,7 @@ from cmrjax.files import shorten
 from cmrjax.training.console import configure_logging
 from cmrjax.training.loop import LoopResult, NonFiniteLossError
 from cmrjax.training.processes import fail, find_launch, join, leave
+from cmrjax.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,10 @@ def run_command(name: str, run: Callable[..., LoopResult]) -> None:
 
     Args:
       name: of the command, for messages.
-      run: (config, workdir, profile=steps) -> how the run ended.
+      run: (config, workdir, profile=steps, stop=what notes signals) -> how the run
+        ended.
     """
+    _check_what_is_there(name, sys.argv[1:])
     _check_config_argument(name, sys.argv)
     define_flags(flags.FLAGS)
     flags.mark_flags_as_required(["config", "workdir"])
@@ -105,9 +108,23 @@ def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> Non
             f"{name}: --config is a configuration of {fitting}; run python -m "
             f"experiments.{fitting}, or name another one"
         )
-    _join_others(name)
+    with StopRequest() as stop:  # before anything that takes long
+        result = _run(name, run, config, workdir, stop)
+        leave()
+        _say_the_end(result, workdir)
+
+
+def _run(
+    name: str,
+    run: Callable[..., LoopResult],
+    config: Any,
+    workdir: str,
+    stop: StopRequest,
+) -> LoopResult:
+    """Joins the others and runs; an error ends this process, and the others with it."""
     try:
-        result = run(config, workdir, profile=flags.FLAGS.profile)
+        _join_others(name)
+        return run(config, workdir, profile=flags.FLAGS.profile, stop=stop)
     except (ValueError, OSError, NonFiniteLossError) as error:
         fail(f"{name}: {error}")
     except KeyboardInterrupt:
@@ -120,8 +137,17 @@ def _main(name: str, run: Callable[..., LoopResult], argv: Sequence[str]) -> Non
             traceback.print_exc()
             fail(f"{name}: {type(error).__name__}: {error}")
         raise
-    leave()
-    if result.stopped_by:
+
+
+def _say_the_end(result: LoopResult, workdir: str) -> None:
+    if not result.began:
+        kept = f"continues from step {result.step}" if result.step else "starts anew"
+        logger.info(
+            "%s before the first step: nothing new is saved; the same command %s",
+            result.stopped_by,
+            kept,
+        )
+    elif result.stopped_by:
         logger.info(
             "%s: saved at step %d; the same command continues",
             result.stopped_by,
@@ -141,6 +167,15 @@ def _join_others(name: str) -> None:
             join(launch)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"{name}: {error}")
+
+
+def _check_what_is_there(name: str, arguments: Sequence[str]) -> None:
+    """Says in one line what is missing, where absl prints much."""
+    given = {argument.partition("=")[0].lstrip("-") for argument in arguments}
+    missing = [option for option in ("config", "workdir") if option not in given]
+    if missing and not given & {"help", "helpshort", "helpfull", "helpxml", "flagfile"}:
+        needed = " and ".join(f"--{option}" for option in missing)
+        sys.exit(f"{name}: needs {needed}; --help lists the options")
 
 
 def _check_config_argument(name: str, argv: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cmrjax.labels import get_schema
+from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.unet import UnetArchitecture
 from cmrjax.training.augmentation import Augmentation
 from cmrjax.training.segmentation_step import SegmentationObjective
@@ -85,7 +86,9 @@ def test_segmentation_defaults_are_those_of_the_paper():
 def test_values_of_a_segmentation_configuration_are_accepted(name):
     """Each section is what the class that it is given to takes."""
     config = _module(name).get_config()
-    UnetArchitecture(9, **config.model.to_dict())
+    sizes = config.model.to_dict()
+    assert sizes.pop("dtype") in DTYPES
+    UnetArchitecture(9, **sizes)
     SegmentationObjective(**config.loss.to_dict())
     assert Augmentation(**config.augmentation.to_dict()).intensity > 0  # not plain
 

@@ -32,6 +32,7 @@ _ALIASES = {
     "optax.OptState": optax.OptState,
     "jax.Array": jax.Array,
 }
+_WRITTEN_AT_THE_TOP = ("index.html", "search.js")
 _FLAX_FIELDS = ("parent", "name", "scope")  # of every network, nothing of ours
 
 
@@ -53,8 +54,9 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
       modules: names of modules.
 
     Raises:
-      PageError: pdoc warned of something.
+      PageError: pdoc warned of something, or the folder holds other things.
     """
+    _refuse_what_is_not_ours(Path(out))
     render.configure(docformat="google", footer_text=f"cmrjax {cmrjax.__version__}")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"pdoc\.")
@@ -77,6 +79,17 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
                 _write(pages, folder)
         except (UserWarning, RuntimeError) as error:
             raise PageError(" ".join(str(error).split())) from error
+
+
+def _refuse_what_is_not_ours(out: Path) -> None:
+    """The folder is replaced: it must be new, empty, or pages of an earlier run."""
+    is_ours = all((out / name).is_file() for name in _WRITTEN_AT_THE_TOP)
+    is_empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not (is_ours or is_empty):
+        raise PageError(
+            f"{out} would be replaced, and is no folder of pages (it has no "
+            f"{' and '.join(_WRITTEN_AT_THE_TOP)}); give another --out"
+        )
 
 
 def _write(pages: dict[str, doc.Module], folder: Path) -> None:

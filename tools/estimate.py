@@ -158,10 +158,16 @@ def run(
         "hours_per_1000_steps": measured["seconds_per_step"] / 3.6,
         "images_per_second": trainer.batch_size / measured["seconds_per_step"],
         **measured,
-        "disk_bytes": config.training.keep_checkpoints * measured["checkpoint_bytes"],
+        "disk_bytes": _checkpoints_kept(config) * measured["checkpoint_bytes"],
     }
     report.line(record)
     print(_text(record), file=sys.stderr, flush=True)
+
+
+def _checkpoints_kept(config: Config) -> int:
+    """The newest, and that of the best validation."""
+    has_best = bool(config.training.keep_best and config.data.validation_groups)
+    return config.training.keep_checkpoints + has_best
 
 
 def _measure(

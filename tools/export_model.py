@@ -2,7 +2,8 @@
 
     python -m tools.export_model --model=runs/multi_a1 --out=export/multi_a1
 
-The folder gets generator.jaxexport, model.json and MODEL_CARD.md. To use it:
+The folder gets generator.jaxexport, model.json and MODEL_CARD.md, with data, licence,
+budget and metrics of the model. To use it:
 
     import jax
     function = jax.export.deserialize(bytearray(open(FILE, "rb").read()))
@@ -14,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cmrjax.files import atomic_directory, provenance, write_bytes
+from cmrjax.files import atomic_directory, write_bytes
 from cmrjax.synthesis.export import PLATFORMS, export_generator
-from cmrjax.synthesis.params import load_params
+from cmrjax.synthesis.params import load_params, provenance_of_copy
 from cmrjax.training.description import write_description
 from cmrjax.training.model_card import write_model_card
 
@@ -50,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with atomic_directory(options.out, overwrite=options.overwrite) as folder:
             write_bytes(folder / FILE, content)
-            origin = provenance(config={"origin": str(params.origin)})
-            write_description(folder, params.description, provenance=origin)
+            write_description(
+                folder, params.description, provenance=provenance_of_copy(params)
+            )
             write_model_card(folder, name=options.out.name)
     except (ValueError, OSError) as error:
         print(f"export_model: {error}", file=sys.stderr)

@@ -4,7 +4,6 @@ import csv
 import functools
 import io
 import json
-import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -359,8 +358,3 @@ def files_below(folder: Path) -> Files:
     found: Files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
     shutil.rmtree(folder)
     return found
-
-
-def bare_pickle(content: Any) -> bytes:
-    """Returns a pickle of plain objects."""
-    return pickle.dumps(content, protocol=2)

@@ -37,6 +37,7 @@ from tools.weight_files import Arrays, read_arrays
 STRIDES = {"normal": 32, "more": 64, "most": 128}
 """--num_upsampling_layers of the reference, and our seed_stride."""
 DEFAULT_IMAGE_SIZE = 256
+DEFAULT_SPACING = 1.33
 
 
 def import_generator(
@@ -45,7 +46,9 @@ def import_generator(
     schema: LabelSchema | None = None,
     upsampling: str | None = None,
     image_size: int | None = None,
-    spacing: float = 1.33,
+    spacing: float | None = None,
+    data: str = "",
+    licence: str = "",
 ) -> ModelParams:
     """Reads a generator.
 
@@ -56,7 +59,10 @@ def import_generator(
         block up_4, else "normal" ("more" has the same names).
       image_size: side in pixels that it was trained on; 256 by default. With z it
         follows from the file, for square images.
-      spacing: pixel spacing in mm of the images it was trained on.
+      spacing: pixel spacing in mm of the images it was trained on; None: 1.33 is
+        assumed.
+      data: what it was trained on, for the model card.
+      licence: of these data, for the model card.
 
     Returns:
       The parameters.
@@ -78,14 +84,38 @@ def import_generator(
             schema=schema or default_schema(architecture.num_classes),
             architecture=architecture,
             image_size=side,
-            spacing=spacing,
+            spacing=DEFAULT_SPACING if spacing is None else spacing,
         )
     except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(
             f"{source}: {shorten(error, 400)}; convert or fetch it again"
         ) from error
     origin = f"{source.name} (sha256 {sha256_file(source)})"
-    return ModelParams(variables, description, ModelOrigin(origin, 0))
+    record: dict[str, Any] = {
+        "imported_by": "tools.import_spade",
+        "stated_data": data,
+        "config": {"data": {"licence": licence}},
+        "assumed": _assumed(description, upsampling, spacing),
+    }
+    return ModelParams(variables, description, ModelOrigin(origin, 0, record=record))
+
+
+def _assumed(
+    description: ModelDescription, upsampling: str | None, spacing: float | None
+) -> list[str]:
+    """What the file does not tell and the caller did not say."""
+    transform = description.transform.to_dict()
+    intensities = ", ".join(f"{name} {value}" for name, value in transform.items())
+    found = [f"intensities of training ({intensities})"]
+    if spacing is None:
+        found.insert(0, f"pixel spacing {description.spacing:g} mm (--spacing)")
+    stride = description.architecture.seed_stride
+    if upsampling is None and stride != STRIDES["most"]:
+        found.append(
+            f"seed 1/{stride}: a file of --num_upsampling_layers=more has the same "
+            "names (--upsampling=more)"
+        )
+    return found
 
 
 def _shape(state: Arrays, name: str, ndims: tuple[int, ...]) -> tuple[int, ...]:
@@ -208,7 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--schema", help="of the class ids: cavity, multi_tissue or a JSON file")
     add("--upsampling", choices=STRIDES, help="--num_upsampling_layers of the training")
     add("--image-size", type=int, help="side it was trained on (256)")
-    add("--spacing", type=float, default=1.33, help="of its images, mm (1.33)")
+    add("--spacing", type=float, help="of its images, mm (1.33 is assumed)")
+    add("--data", default="", help="what it was trained on, for the model card")
+    add("--licence", default="", help="of these data, for the model card")
     add("--overwrite", action="store_true", help="replace an existing folder")
     options = parser.parse_args(arguments)
     try:
@@ -218,6 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             upsampling=options.upsampling,
             image_size=options.image_size,
             spacing=options.spacing,
+            data=options.data,
+            licence=options.licence,
         )
         save_params(params, options.out, overwrite=options.overwrite)
     except (ValueError, OSError) as error:
@@ -225,11 +259,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     architecture = params.description.architecture
     seed = f"z of {architecture.latent_size}" if architecture.latent_size else "labels"
+    assumed = "".join(f"assume {x}\n" for x in params.origin.record["assumed"])
     print(
         f"read   {params.origin.path}\n"
         f"shape  {architecture.num_classes} classes, nf {architecture.base_features}, "
         f"{architecture.out_channels} channel(s), seed 1/{architecture.seed_stride} "
         f"from {seed}\n"
+        f"{assumed}"
         f"wrote  {options.out}; python -m experiments.synthesize --model={options.out}"
     )
     return 0

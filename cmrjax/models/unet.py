@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from cmrjax.models.convolution import (
     LEAKY_SLOPE,
@@ -92,7 +93,8 @@ class DoubleConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps [b, h, w, c] to [b, h, w, features]."""
+        """Maps [b, h, w, c] to [b, h, w, features], dtype of `x`."""
+        dtype = x.dtype
         for index in range(2):
             weights = ConvWeights(
                 x.shape[-1],
@@ -109,6 +111,7 @@ class DoubleConv(nn.Module):
             scale = self.param(f"scale_{index}", nn.initializers.ones, shape)
             offset = self.param(f"offset_{index}", nn.initializers.zeros, shape)
             x = leaky_relu(x * scale[None, None, None] + offset[None, None, None])
+            x = x.astype(dtype)  # the normalisation is in float32
         return x
 
 
@@ -121,9 +124,11 @@ class Unet(nn.Module):
 
     Attributes:
       architecture: shapes.
+      dtype: of activations; parameters, statistics and the output are float32.
     """
 
     architecture: UnetArchitecture
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
@@ -146,7 +151,7 @@ class Unet(nn.Module):
                 f"images of {h} x {w} pixels; this network takes multiples of "
                 f"{arch.size_multiple}: pad them"
             )
-        x, skips = image, []
+        x, skips = image.astype(self.dtype), []
         for level in range(arch.levels):
             block = DoubleConv(arch.features(level), name=f"down_{level}")
             x = block(x, train=train)
@@ -161,7 +166,7 @@ class Unet(nn.Module):
             x = jnp.concatenate([upsample_nearest(x), skips[level]], axis=-1)
             block = DoubleConv(arch.features(level), name=f"up_{level}")
             x = block(drop(x), train=train)
-        return _pointwise(x, arch.num_classes, name="scores")
+        return _pointwise(x.astype(jnp.float32), arch.num_classes, name="scores")
 
 
 def _pointwise(x: jax.Array, features: int, *, name: str) -> jax.Array:

@@ -7,13 +7,14 @@ be combined that does not belong together. On disk it is a model folder: model.j
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import flax.struct
 import jax
 
-from cmrjax.files import atomic_directory, provenance
+from cmrjax.files import atomic_directory
 from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.training.checkpoint import CheckpointStore, holds
@@ -25,6 +26,7 @@ from cmrjax.training.model_folder import (
     open_model_folder,
     restore_variables,
 )
+from cmrjax.training.model_record import checkpoint_record, copy_provenance
 from cmrjax.training.state import Variables, init_variables
 
 _FIELDS = {"last": "g_variables", "average": "g_average"}  # of GanState
@@ -41,11 +43,16 @@ class ModelOrigin:
       path: the checkpoint's folder, or "untrained, seed 0".
       step: updates that the parameters have had.
       weights: "last", those of that step, or "average", the moving average.
+      record: what the model's folder says of data, licence, budget and metrics; JSON
+        types. A copy (`save_params`) carries it on.
     """
 
     path: str = dataclasses.field(compare=False)
     step: int = dataclasses.field(compare=False)
     weights: str = dataclasses.field(default="last", compare=False)
+    record: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __str__(self) -> str:
         """Names the checkpoint and which of its weights were taken."""
@@ -158,14 +165,22 @@ def load_params(directory: str | Path, *, weights: str | None = None) -> ModelPa
     if weights == "average" and not averaged:
         raise ValueError(
             f"{checkpoint} has no average of the weights; it was trained with "
-            "config.optimizer.average_decay 0. Take weights='last'"
+            "config.optimizer.average_decay 0, or is a copy of weights without it. "
+            "Take weights='last'"
+        )
+    if weights == "last" and averaged and not holds(checkpoint, _FIELDS["last"]):
+        raise ValueError(
+            f"{checkpoint} is a copy of the average alone; take weights='average', or "
+            "the last weights from the run that it was copied from"
         )
     chosen = weights or ("average" if averaged else "last")
     wanted = _abstract_variables(description.architecture, description.image_size)
     variables = restore_variables(
         checkpoint, _FIELDS[chosen], wanted, _summary(description)
     )
-    origin = ModelOrigin(str(checkpoint), int(checkpoint.name), chosen)
+    origin = ModelOrigin(
+        str(checkpoint), int(checkpoint.name), chosen, checkpoint_record(checkpoint)
+    )
     return ModelParams(variables, description, origin)
 
 
@@ -175,7 +190,8 @@ def save_params(
     """Writes a model folder that `load_params` reads, whole or not at all.
 
     Args:
-      params: what is written, as the checkpoint of step `params.origin.step`.
+      params: what is written, as the checkpoint of step `params.origin.step`, with
+        what is known of its data, licence, budget and metrics.
       directory: the folder to make.
       overwrite: whether an existing folder is replaced.
 
@@ -185,18 +201,28 @@ def save_params(
     try:
         with atomic_directory(directory, overwrite=overwrite) as folder:
             write_description(
-                folder,
-                params.description,
-                provenance=provenance(config={"origin": str(params.origin)}),
+                folder, params.description, provenance=provenance_of_copy(params)
             )
             with CheckpointStore(folder / CHECKPOINTS) as store:
-                state = {_FIELDS["last"]: params.variables}
+                state = {_FIELDS[params.origin.weights]: params.variables}
                 store.save(params.origin.step, state, position={}, facts={})
             write_model_card(folder, name=Path(directory).name)
     except FileExistsError as error:
         raise ValueError(
             f"{directory} exists; give another folder, or overwrite=True to replace it"
         ) from error
+
+
+def provenance_of_copy(params: ModelParams) -> dict[str, Any]:
+    """Returns what the model.json of a copy says of where it comes from."""
+    origin = params.origin
+    return copy_provenance(
+        origin.record,
+        source=origin.path,
+        step=origin.step,
+        weights=origin.weights,
+        sha256=hash_params(params),
+    )
 
 
 def hash_params(params: ModelParams) -> str:

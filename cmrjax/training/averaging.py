@@ -6,7 +6,6 @@ with them: batch statistics and the vectors of spectral normalisation are estima
 anew for the averaged weights, on training labels, before they are evaluated or saved.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -79,7 +78,3 @@ def estimate_state(
     # From zero, a running value moves to (1 - momentum) times the batch's own.
     statistics = jax.tree.map(lambda x: x / (n * (1.0 - MOMENTUM)), total)
     return {**variables, "batch_stats": statistics}
-
-
-Settle = Callable[[Any], Any]
-"""(state) -> the state with an average that is ready to be evaluated or saved."""

@@ -6,6 +6,7 @@ renames it at the end, so that a checkpoint that exists is whole.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,35 @@ from orbax.checkpoint import checkpoint_managers
 from cmrjax.files import shorten
 
 STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
-SCORE = "score"
+SCORE, METRIC, VALIDATED = "score", "metric", "validated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Criterion:
+    """What a score is of; scores of different ones are not compared.
+
+    Attributes:
+      metric: its name; "": not stated.
+      validated: fingerprint of the data that it was computed on.
+    """
+
+    metric: str = ""
+    validated: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How good a checkpoint's validation was, the higher the better."""
+
+    value: float
+    criterion: Criterion
+
+    def by(self, criterion: Criterion) -> float:
+        """The value; minus infinity where it is of another criterion."""
+        return self.value if self.criterion == criterion else -math.inf
+
+
+NOT_STATED = Criterion()
 
 
 class CheckpointStore:
@@ -28,28 +57,41 @@ class CheckpointStore:
     Args:
       directory: where they are, one folder per step.
       keep: how many of the newest are kept; that with the highest score is, too.
+      criterion: what scores are of. Those of others, from before a change of
+        config.training.keep_best or of the validation, count as none.
 
     Raises:
       ValueError: `keep` is not positive, or the score of a checkpoint is damaged.
     """
 
-    def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        keep: int = 2,
+        criterion: Criterion = NOT_STATED,
+    ) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         _stored_scores(self._directory)  # Orbax reads them too, and names no file
+        self._criterion = criterion
+
+        def score_of(metrics: Mapping[str, Any]) -> float:
+            return _score_of(metrics).by(criterion)
+
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
                 create=False,
                 multiprocessing_options=_processes(range(jax.process_count())),
-                best_fn=_score_of,  # makes Orbax store the score
+                best_fn=score_of,  # makes Orbax store the score
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                     [
                         checkpoint_managers.LatestN(keep),
                         checkpoint_managers.BestN(
-                            get_metric_fn=_score_of,
+                            get_metric_fn=score_of,
                             n=1,
                             keep_checkpoints_without_metrics=False,
                         ),
@@ -73,9 +115,12 @@ class CheckpointStore:
 
     @property
     def best_score(self) -> float:
-        """Highest score of a checkpoint, minus infinity where none has one."""
-        scores = (self._manager.metrics(step) for step in self._manager.all_steps())
-        return max((_score_of(s) for s in scores if s), default=-math.inf)
+        """Highest score by the criterion, minus infinity where none has one."""
+        found = (self._manager.metrics(step) for step in self._manager.all_steps())
+        scores = (
+            _score_of(metrics).by(self._criterion) for metrics in found if metrics
+        )
+        return max(scores, default=-math.inf)
 
     def path(self, step: int) -> Path:
         """Folder of a checkpoint."""
@@ -112,8 +157,16 @@ class CheckpointStore:
                     position=ocp.args.JsonSave(dict(position)),
                     facts=ocp.args.JsonSave(dict(facts)),
                 ),
-                metrics={} if score is None else {SCORE: score},
+                metrics={} if score is None else self._stated(score),
             )
+
+    def _stated(self, score: float) -> dict[str, Any]:
+        criterion = self._criterion
+        return {
+            SCORE: score,
+            METRIC: criterion.metric,
+            VALIDATED: criterion.validated,
+        }
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, dict, dict]:
         """Reads a checkpoint.
@@ -189,17 +242,27 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
 def best_checkpoint(directory: str | Path) -> Path | None:
     """Returns the checkpoint of the highest score below a folder.
 
-    None where no checkpoint has a score.
+    By the criterion of the newest score: what was validated by another metric, or on
+    other slices, is not compared. None where no checkpoint has a score.
     """
+    found = best_score(directory)
+    return None if found is None else Path(directory) / str(found[0])
+
+
+def best_score(directory: str | Path) -> tuple[int, Score] | None:
+    """Returns the step of `best_checkpoint` and its score, None where there is none."""
     directory = Path(directory)
     if not directory.is_dir():
         return None
-    scores = _stored_scores(directory)
-    score, step = max(((v, k) for k, v in scores.items()), default=(-math.inf, 0))
-    return directory / str(step) if score > -math.inf else None
+    scores = {k: v for k, v in _stored_scores(directory).items() if v.value > -math.inf}
+    if not scores:
+        return None
+    criterion = scores[max(scores)].criterion
+    step = max(scores, key=lambda step: (scores[step].by(criterion), step))
+    return step, scores[step]
 
 
-def _stored_scores(directory: Path) -> dict[int, float]:
+def _stored_scores(directory: Path) -> dict[int, Score]:
     """Score of each checkpoint below a folder by its step.
 
     Raises:
@@ -216,8 +279,9 @@ def _stored_scores(directory: Path) -> dict[int, float]:
     return scores
 
 
-def _score_of(metrics: Mapping[str, Any]) -> float:
-    return float(metrics.get(SCORE, -math.inf))
+def _score_of(metrics: Mapping[str, Any]) -> Score:
+    criterion = Criterion(str(metrics.get(METRIC, "")), str(metrics.get(VALIDATED, "")))
+    return Score(float(metrics.get(SCORE, -math.inf)), criterion)
 
 
 def holds(checkpoint: str | Path, field: str) -> bool:

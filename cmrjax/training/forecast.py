@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import logging
 import math
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import jax
 
 from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.timing import peak_host_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +26,14 @@ class Forecast:
 
     Attributes:
       steps: that are left.
-      seconds_per_step: of a step that was tried, None where none was.
-      memory: that a step takes on a device.
-      memory_there: of the device, on a CPU what the host has left; None: not known.
+      seconds_per_step: of a step that was tried, or of the last ones of the run; None:
+        not known.
+      memory: that a step's program takes on a device, as XLA counts it.
+      process: on a CPU what the whole process takes, compiler, data and libraries
+        included: its peak after the tried steps, or what it has with that program;
+        None on other devices.
+      memory_there: of the device, on a CPU what the host has for this process; None:
+        not known.
       checkpoint: size of one.
       checkpoints: how many are kept, with the one that is being written.
       disk_there: free below the run's folder.
@@ -35,6 +42,7 @@ class Forecast:
     steps: int
     seconds_per_step: float | None
     memory: int
+    process: int | None
     memory_there: int | None
     checkpoint: int
     checkpoints: int
@@ -45,10 +53,16 @@ class Forecast:
         parts = [f"{self.steps} steps"]
         if self.seconds_per_step is not None:
             left = datetime.timedelta(seconds=round(self.steps * self.seconds_per_step))
-            parts = [f"{self.steps} steps of {self.seconds_per_step:.3g} s, {left}"]
+            parts = [
+                f"{self.steps} steps of {self.seconds_per_step:.3g} s, {left}, besides "
+                "validations and checkpoints"
+            ]
         there = "" if self.memory_there is None else f" of {_gib(self.memory_there)}"
+        memory = f"memory of a step {_gib(self.memory)}"
+        if self.process is not None:
+            memory = f"memory of the process {_gib(self.process)}"
         parts += [
-            f"memory of a step {_gib(self.memory)}{there}",
+            f"{memory}{there}",
             f"{self.checkpoints} checkpoints of {_gib(self.checkpoint)}, "
             f"{_gib(self.disk_there)} free on disk",
         ]
@@ -64,6 +78,7 @@ def forecast(
     directory: str | Path,
     steps: int,
     kept: int,
+    seconds_per_step: float | None = None,
 ) -> Forecast:
     """Measures what is ahead.
 
@@ -76,6 +91,7 @@ def forecast(
       directory: of the run.
       steps: that are left.
       kept: checkpoints.
+      seconds_per_step: where they are known and no step is tried.
 
     Returns:
       The forecast.
@@ -94,20 +110,38 @@ def forecast(
             f"{_gib(checkpoint)} and two are there while one is written; free some "
             "space, or give a --workdir on another disk"
         )
-    seconds = None
-    if batch is not None:
-        seconds = _try(trainer, compiled, arguments, batch)
     there = _memory_there()
-    if there is not None and compiled.program_bytes > there:
+    _warn_of_memory(compiled.program_bytes, there)
+    if batch is not None:
+        seconds_per_step = _try(trainer, compiled, arguments, batch)
+    process = None
+    if jax.local_devices()[0].platform == "cpu":
+        # XLA counts the arrays of a step alone. Measured on cavity_a1_cpu (GiB): 0.88
+        # by that count; the process had 1.80 when it was compiled and 2.77 after steps.
+        process = peak_host_bytes()
+        if batch is None:
+            process = max(process, _resident_bytes() + compiled.program_bytes)
+        _warn_of_memory(process, there)
+    return Forecast(
+        steps,
+        seconds_per_step,
+        compiled.program_bytes,
+        process,
+        there,
+        checkpoint,
+        kept + 1,
+        free,
+    )
+
+
+def _warn_of_memory(needed: int, there: int | None) -> None:
+    if there is not None and needed > there:
         logger.warning(
-            "warning: a step takes %s of memory and %s are there; lower "
+            "warning: training takes %s of memory and %s are there; lower "
             "config.training.batch_size, or raise config.training.accumulation",
-            _gib(compiled.program_bytes),
+            _gib(needed),
             _gib(there),
         )
-    return Forecast(
-        steps, seconds, compiled.program_bytes, there, checkpoint, kept + 1, free
-    )
 
 
 def _try(
@@ -130,7 +164,7 @@ def _try(
 
 
 def _memory_there() -> int | None:
-    """Bytes of a device; those that are free where the host is the device."""
+    """Bytes of a device; where it is the host, what is free or this process has."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
@@ -140,7 +174,16 @@ def _memory_there() -> int | None:
         return None
     values = dict(line.split(":", 1) for line in lines)
     kib = values.get("MemAvailable", "").split()
-    return 1024 * int(kib[0]) if kib else None
+    return 1024 * int(kib[0]) + _resident_bytes() if kib else None
+
+
+def _resident_bytes() -> int:
+    """What this process has now; 0: not known, as on macOS."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()
 
 
 def _gib(count: int) -> str:

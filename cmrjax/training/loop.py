@@ -79,12 +79,14 @@ class LoopResult:
       step: updates done.
       stopped_by: name of the signal that ended it, None where it reached its end.
       over: why it ended before the last step all the same, or "".
+      began: False where a signal came before the first step: nothing was done.
     """
 
     state: Any
     step: int
     stopped_by: str | None
     over: str = ""
+    began: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +99,14 @@ class Hooks:
       is_over: tells from a state why nothing is left to do, or "".
       settle: (state) -> the state as it is evaluated and saved. A function of the
         state alone; what it changes must not change the training.
+      rates: (step) -> scalars of the update that made this step, which are known
+        without it, as learning rates; they are in each report.
     """
 
     after_evaluation: Callable[[Any, Scalars], Any] = lambda state, scalars: state
     is_over: Callable[[Any], str] = lambda state: ""
     settle: Callable[[Any], Any] = lambda state: state
+    rates: Callable[[int], Scalars] = lambda step: {}
 
 
 NO_HOOKS = Hooks()
@@ -118,8 +123,9 @@ def run_loop(
     writer: MetricWriter | NoWriter,
     settings: LoopSettings,
     facts: Mapping[str, Any],
-    hooks: Hooks = Hooks(),
+    hooks: Hooks = NO_HOOKS,
     agreement: Agreement | None = None,
+    stop: StopRequest | None = None,
 ) -> LoopResult:
     """Trains until the last step, a signal, or until it is over; then saves.
 
@@ -140,6 +146,7 @@ def run_loop(
       facts: JSON kept in each checkpoint; "train_seconds" is added up across resumes.
       hooks: what else it does.
       agreement: among the processes that run this loop; None: there is one.
+      stop: what notes signals, where that began before; None: it begins here.
 
     Returns:
       How it ended.
@@ -150,13 +157,13 @@ def run_loop(
     """
     agreed = agreement or Alone()
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
-    with contextlib.closing(run.progress), StopRequest() as stop:
-        if step == 0:
+    with contextlib.closing(run.progress), stop or StopRequest() as noted:
+        if step == 0 and agreed.stopped_by(noted.received) is None:
             run.evaluate(hooks.settle(state), 0)
         over = hooks.is_over(state)
         while (
             step < settings.num_steps
-            and agreed.stopped_by(stop.received) is None
+            and agreed.stopped_by(noted.received) is None
             and not over
         ):
             batch = run.next_batch()
@@ -166,9 +173,9 @@ def run_loop(
             run.pending = (step, metrics)
             last = settings.num_steps
             if is_due(step, settings.report_every, last_step=last) or step == 1:
-                run.report(step)
+                run.report(step, hooks.rates(step))
             evaluates = is_due(step, settings.evaluate_every, last_step=last)
-            saves = agreed.exchange(stop.received, save=run.time_is_up())
+            saves = agreed.exchange(noted.received, save=run.time_is_up())
             saves = saves or is_due(step, settings.checkpoint_every)
             score = None
             if evaluates or saves:
@@ -183,7 +190,7 @@ def run_loop(
                 run.save(state, step, score)
         if step != store.latest_step:
             run.save(hooks.settle(state), step)
-        return LoopResult(state, step, agreed.stopped_by(stop.received), over)
+        return LoopResult(state, step, agreed.stopped_by(noted.received), over)
 
 
 class _Run:
@@ -238,11 +245,12 @@ class _Run:
             "with lower learning rates"
         )
 
-    def report(self, step: int) -> None:
+    def report(self, step: int, rates: Scalars) -> None:
         self.finish_pending()
         summary = self._window.summarise()
         if summary:
-            self._writer.scalars(step, {**summary, "train_seconds": self._seconds()})
+            seconds = {"train_seconds": self._seconds()}
+            self._writer.scalars(step, {**summary, **rates, **seconds})
             if is_first():
                 self.progress.report(step, summary)
 

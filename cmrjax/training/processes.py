@@ -35,7 +35,7 @@ _SLURM = (
     "SLURM_PROCID",
     "SLURM_LOCALID",
 )
-_SHARED, _MET = "cmrjax/shared", "cmrjax/met"
+_SHARED, _MET, _SAID = "cmrjax/shared", "cmrjax/met", "cmrjax/said"
 _FAILURE, _HEARD = "cmrjax/failure", "cmrjax/heard"
 _LONGEST_WAIT = 7 * 24 * 3600  # seconds for another process; a failure ends it sooner
 _LAST_WORD = 15.0  # seconds in which every process hears of a failure
@@ -190,6 +190,25 @@ def meet() -> None:
     if jax.process_count() > 1:
         key = f"{_MET}/{next(_numbers)}"
         _client().wait_at_barrier(key, _LONGEST_WAIT * 1000)
+
+
+def any_said(word: str | None) -> str | None:
+    """Returns what a process says, the same in all of them; waits as `meet` does.
+
+    Args:
+      word: of this process; None or empty: nothing.
+
+    Returns:
+      The word of the first process that says one, None where none does.
+    """
+    if jax.process_count() == 1:
+        return word or None
+    folder = f"{_SAID}/{next(_numbers)}"
+    if word:
+        _client().key_value_set(f"{folder}/{jax.process_index():06d}", word)
+    meet()
+    said = sorted(_client().key_value_dir_get(f"{folder}/"))
+    return said[0][1] if said else None
 
 
 def fail(message: str) -> NoReturn:

@@ -14,6 +14,7 @@ def get_config() -> Config:
     config.data.paths = ("data/prepared/simulated_segmentation",)  # prepared folders
     config.data.validation_splits = ("development",)
     config.data.image_size = 0  # crop that is trained on, pixels; 0: prepared size
+    config.data.licence = ""  # of the data, for the model card; "": that known for them
     config.data.num_threads = 2  # that read batches ahead
     config.data.prefetch = 4  # batches
 
@@ -22,6 +23,7 @@ def get_config() -> Config:
     config.model.max_features = 512  # of any level
     config.model.levels = 5  # down- and up-sampling blocks
     config.model.dropout = 0.5
+    config.model.dtype = "float32"  # of activations: float32 or bfloat16
 
     config.loss = ConfigDict()
     config.loss.alpha = 0.7  # Tversky weight of false negatives

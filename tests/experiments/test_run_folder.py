@@ -22,10 +22,18 @@ def test_what_does_not_touch_the_past_may_change(tmp_path):
     open_run(tmp_path, CONFIG, {"data": "abc"}, has_checkpoint=True)
     moved = {**CONFIG, "data": {"path": "b", "flip": True}}
     longer = {**moved, "training": {"num_steps": 9, "epochs": 7}}
-    assert (
-        open_run(tmp_path, longer, {"data": "abc"}, has_checkpoint=True)["config"]
-        == CONFIG
-    )
+    found = open_run(tmp_path, longer, {"data": "abc"}, has_checkpoint=True)
+    assert found["config"] == longer
+    assert read_json(tmp_path / RUN_FILE) == found
+    assert [p.name for p in tmp_path.iterdir()] == [RUN_FILE]
+
+
+def test_a_licence_that_is_stated_later_is_recorded(tmp_path):
+    first = open_run(tmp_path, CONFIG, {}, has_checkpoint=True)
+    stated = {**CONFIG, "data": {**CONFIG["data"], "licence": "CC BY 4.0"}}
+    found = open_run(tmp_path, stated, {}, has_checkpoint=True)
+    assert found == {**first, "config": stated}
+    assert read_json(tmp_path / RUN_FILE) == found
 
 
 def test_other_changes_are_refused_with_both_values(tmp_path):
@@ -52,3 +60,15 @@ def test_a_start_that_trained_nothing_does_not_bind(tmp_path):
     assert found["config"]["seed"] == 1
     with pytest.raises(ValueError, match="seed: 1 then, 0 now"):
         open_run(tmp_path, CONFIG, {"data": "xyz"}, has_checkpoint=True)
+
+
+def test_a_run_from_before_a_setting_did_what_its_default_says(tmp_path):
+    before = {**CONFIG, "model": {"levels": 2}}
+    open_run(tmp_path, before, {}, has_checkpoint=True)
+    for dtype, text in (("bfloat16", "None"), ("float32", ""), ("bfloat16", "'float3")):
+        config = {**CONFIG, "model": {"levels": 2, "dtype": dtype}}
+        if text:
+            with pytest.raises(ValueError, match=rf"model\.dtype: {text}.*'bfloat16'"):
+                open_run(tmp_path, config, {}, has_checkpoint=True)
+        else:
+            open_run(tmp_path, config, {}, has_checkpoint=True)

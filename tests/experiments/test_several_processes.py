@@ -22,6 +22,7 @@ from tests.experiments.several_processes import LONGEST, ended, ended_early, sta
 from tests.models.numpy_layers import relative_error
 
 BATCH = 8
+NETWORKS = {"variables", "g_variables", "d_variables", "g_average"}  # of the states
 RATES = ("seconds_per_step", "images_per_second", "input_wait_share", "train_seconds")
 CONFIGURATION = """\
 import pathlib
@@ -65,6 +66,7 @@ class Command:
       shapes: (config, data) -> abstract state.
       length: option that says how long it trains.
       steps: that one of these makes.
+      networks: fields of the state that hold one.
     """
 
     module: Any
@@ -73,6 +75,7 @@ class Command:
     shapes: Callable[[Any], Any]
     length: str
     steps: int
+    networks: set[str]
 
     def arguments(self, data: pathlib.Path, workdir: pathlib.Path) -> list[str]:
         file = data.parent / "config.py"
@@ -93,7 +96,8 @@ class Command:
         newest = latest_checkpoint(workdir / "checkpoints")
         assert newest is not None
         fields = vars(self.shapes(self.config(data)))
-        wanted = {name: shapes for name, shapes in fields.items() if "variab" in name}
+        wanted = {name: shapes for name, shapes in fields.items() if name in NETWORKS}
+        assert set(wanted) == self.networks
         return newest.name, restore_subtree(newest, wanted)
 
 
@@ -113,6 +117,7 @@ SEGMENTATION = Command(
     _segmentation_shapes,
     length="epochs",
     steps=10,
+    networks={"variables"},
 )
 GAN = Command(
     train_gan,
@@ -121,6 +126,7 @@ GAN = Command(
     _gan_shapes,
     length="num_steps",
     steps=1,
+    networks=NETWORKS - {"variables"},
 )
 
 
@@ -209,6 +215,22 @@ def test_two_processes_stop_together_continue_and_equal_one(tmp_path):
     assert f"continuing from {workdir / 'checkpoints' / str(step)}" in said
     SEGMENTATION.run(data, tmp_path / "unbroken", whole // SEGMENTATION.steps)
     _assert_equal_runs(SEGMENTATION, data, workdir, tmp_path / "unbroken")
+
+
+def test_a_signal_to_one_of_two_while_they_start_ends_both_well(tmp_path):
+    """As soon as the run's folder is there: the step is not compiled yet."""
+    data, workdir = SEGMENTATION.data(tmp_path / "prepared"), tmp_path / "run"
+    with started([SEGMENTATION.arguments(data, workdir)] * 2) as processes:
+        deadline = time.monotonic() + LONGEST
+        while not (workdir / "run.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        processes[1].send_signal(signal.SIGTERM)
+        (status, first), (other_status, second) = ended(processes)
+    assert (status, other_status) == (0, 0), first + second
+    assert "SIGTERM before the first step: nothing new is saved; the same" in first
+    assert second == ""
+    assert not (workdir / "metrics.jsonl").exists()
 
 
 @pytest.mark.slow

@@ -16,7 +16,12 @@ import pytest
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import (
+    Criterion,
+    best_score,
+    latest_checkpoint,
+    restore_subtree,
+)
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1
@@ -81,6 +86,8 @@ def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
         trained
     )
     assert trained["input_wait_share"] < 1
+    rates = (trained["g_learning_rate"], trained["d_learning_rate"])
+    assert rates == pytest.approx((1e-4, 4e-4))
     assert sorted(p.name for p in (unbroken / "panels").iterdir()) == [
         "0000000.png",
         "0000002.png",
@@ -184,6 +191,38 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"continuing from {saved}" in done.stderr
     assert f"done: {step} steps" in done.stderr
+
+
+def test_a_score_is_of_the_metric_and_of_the_validation_slices(data, unbroken):
+    found = best_score(unbroken / "checkpoints")
+    source = open_gan_data(tiny_config(data)).validation
+    assert found is not None
+    assert source is not None
+    assert found[1].criterion == Criterion("validation_ssim", source.fingerprint)
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_goes_by_the_metric_that_is_set_now(data, tmp_path):
+    """A PSNR is larger than any SSIM, and other slices give another value."""
+    config = tiny_config(data)
+    config.evaluation.every = 1
+    for steps, name, count in (
+        (2, "validation_psnr", 2),
+        (4, "validation_ssim", 2),
+        (5, "validation_ssim", 1),
+    ):
+        config.training.num_steps, config.training.keep_best = steps, name
+        config.evaluation.max_slices = count
+        train_gan.run(config, tmp_path / "run")
+        found = best_score(tmp_path / "run" / "checkpoints")
+        assert found is not None
+        step, score = found
+        assert score.criterion.metric == name
+        rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+        values = {r["step"]: r[name] for r in rows if name in r}
+        assert score.value == pytest.approx(values[step])
+        since = {2: 1, 4: 3, 5: 5}[steps]
+        assert step == max(range(since, steps + 1), key=values.__getitem__)
 
 
 def test_a_changed_setting_is_refused(data, unbroken):

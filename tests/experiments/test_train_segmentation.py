@@ -279,7 +279,13 @@ def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
     config.training.start_from = str(start)
     train_segmentation.run(config, tmp_path / "run")
     shutil.rmtree(start)
+    config.data.licence = "stated later"
     assert train_segmentation.run(config, tmp_path / "run").step == STEPS
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    newest = start / "checkpoints" / str(STEPS)
+    assert f"Training began with the network of {newest} (SHA-256 " in card
+    assert card.count(" slices of ") == 2
+    assert "## Licence\n\n- stated later\n" in card
 
 
 @pytest.mark.parametrize(
@@ -318,6 +324,7 @@ def test_which_classes_are_blood_dark_and_mixed(data):
             20,
             r"slices of 20 pixels .*levels = 3 takes multiples of 8",
         ),
+        ("model.dtype", "float16", r"model\.dtype is 'float16'; expected .*'bfloat16'"),
         ("loss.gamma", 0.0, r"gamma is 0\.0; expected a positive"),
         ("training.batch_size", 3, "does not divide among 2 devices"),
         ("augmentation.smallest_scale", 3.0, "scales from 3.0 to 1.35"),

@@ -1,7 +1,10 @@
 """What the training commands share; the commands themselves are run in their tests."""
 
 import json
+import os
+import signal
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +14,20 @@ import pytest
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.description import write_description
-from cmrjax.training.loop import Hooks
+from cmrjax.training.loop import Hooks, LoopResult, LoopSettings
 from cmrjax.training.sharding import data_parallel
+from cmrjax.training.signals import StopRequest
+from cmrjax.training.timing import Timing
+from experiments import training_command as module
+from experiments.configs import base
 from experiments.training_command import (
-    Timing,
+    Training,
     best_settings,
     describe_devices,
     evaluate_in_first,
     place_and_step,
     start,
+    train,
     with_model_card,
 )
 from tests.synthesis.tiny_models import make_params
@@ -59,10 +67,13 @@ def test_a_new_run_draws_and_an_old_one_is_restored(tmp_path):
         assert (step, found, iterator.state) == (0, facts, None)
         drawn = np.asarray(state["w"])
         position = {"iterator": {"next": 5}}
-        store.save(7, {"w": state["w"] + 1}, position=position, facts={"data": "old"})
+        store.save(
+            7, {"w": state["w"] + 1}, position=position, facts={"old": 1, "data": "old"}
+        )
         store.wait()
         state, step, found = start(trainer(), store, iterator, KEY, facts)
-    assert (step, found, iterator.state) == (7, {"data": "old"}, {"next": 5})
+    assert (step, iterator.state) == (7, {"next": 5})
+    assert found == {"old": 1, "data": "abc"}
     np.testing.assert_array_equal(state["w"], drawn + 1)
 
 
@@ -101,22 +112,6 @@ def test_a_step_gets_constants_and_the_arrays_that_it_takes(tmp_path):
         assert placed[name].sharding == owner.placement.split
 
 
-def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
-    path = tmp_path / "timing.json"
-    timing = Timing(path, trainer(), compiled(None))
-    assert not path.exists()
-    timing.first_step({"loss": jnp.ones(())})
-    first = json.loads(path.read_text())
-    assert first["seconds_to_first_step"] > 0
-    timing.first_step({"loss": jnp.ones(())})
-    timing.write()
-    last = json.loads(path.read_text())
-    assert last["seconds_to_first_step"] == first["seconds_to_first_step"]
-    assert (last["compile_seconds"], last["step_flops"]) == (1.5, 10.0)
-    assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
-    assert last["peak_host_bytes"] > 1e7
-
-
 def test_an_evaluation_gets_one_copy_of_the_state_and_returns_plain_numbers():
     """As process 0 does it for all."""
     placement = data_parallel(batch_size=2, num_devices=min(2, jax.device_count()))
@@ -153,3 +148,74 @@ def test_the_model_card_has_the_figures_of_each_evaluation(tmp_path):
         card = (tmp_path / "MODEL_CARD.md").read_text()
         assert f"at step {step}" in card
         assert f"| ssim | {step / 100:g} |" in card
+
+
+@pytest.mark.parametrize("when", ["compile", "forecast"])
+def test_a_signal_while_starting_ends_before_what_comes_next(
+    tmp_path, monkeypatch, when
+):
+    """One step is then neither tried nor made."""
+    owner, done = trainer(), []
+
+    def at(name, result):
+        def call(*arguments, **options):
+            done.append(name)
+            if name == when:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return result
+
+        return call
+
+    owner.compile = at("compile", compiled(None))
+    monkeypatch.setattr(module, "forecast", at("forecast", "much"))
+    monkeypatch.setattr(module, "_peek", at("peek", {}))
+    monkeypatch.setattr(module, "run_loop", lambda *_, **__: pytest.fail("began"))
+    config = base.get_config()
+    settings = LoopSettings(num_steps=9, batch_size=2)
+    training = Training(owner, (), lambda: None, settings)
+    iterator: Any = types.SimpleNamespace(close=lambda: done.append("closed"))
+    with StopRequest() as stop:
+        result = train(config, tmp_path, training, iterator, {}, stop=stop)
+    assert result == LoopResult(None, 0, "SIGUSR1", began=False)
+    before = ["compile"] if when == "compile" else ["compile", "peek", "forecast"]
+    assert done == [*before, "closed"]
+    assert not (tmp_path / "model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], None),
+        ([{"step": 1, "validation_ssim": 0.5}], None),
+        ([{"step": 1, "seconds_per_step": 9.0}, {"step": 2, "x": 0.0}], 9.0),
+        ([{"step": s, "seconds_per_step": float(s)} for s in (1, 2)], 2.0),
+    ],
+)
+def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
+    tmp_path, monkeypatch, rows, expected
+):
+    """A step is tried where it measured none."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    seen = {}
+
+    def look(*arguments, **options):
+        seen.update(options, batch=arguments[3])
+        return "much"
+
+    monkeypatch.setattr(module, "forecast", look)
+    monkeypatch.setattr(module, "_peek", lambda iterator: "batch")
+    monkeypatch.setattr(module, "run_loop", lambda *_, **__: LoopResult(None, 9, None))
+    owner, config = trainer(), base.get_config()
+    owner.compile = lambda *_: compiled(None)
+    config.training.tensorboard = False
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        position = {"iterator": {}}
+        store.save(2, {"w": jnp.ones(2)}, position=position, facts={})
+    write_description(tmp_path, make_params().description, provenance={})
+    training = Training(owner, (), lambda: None, LoopSettings(9, 2))
+    iterator: Any = Iterator()
+    iterator.close = lambda: None
+    train(config, tmp_path, training, iterator, {})
+    assert (seen["seconds_per_step"], seen["steps"]) == (expected, 7)
+    assert seen["batch"] == ("batch" if expected is None else None)

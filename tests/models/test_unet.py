@@ -1,5 +1,6 @@
 """The U-Net against its layers in NumPy; shapes, sizes, dropout and refusals."""
 
+import dataclasses
 import functools
 
 import jax
@@ -178,6 +179,21 @@ def test_max_pool():
     gradient = np.asarray(jax.grad(lambda x: max_pool(x).sum())(jnp.asarray(x)))
     largest = x == np.asarray(double(pooled(x)), np.float32)
     np.testing.assert_array_equal(gradient, largest)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_half_precision_stays_close_and_gives_float32(variables, image, train):
+    def logits(dtype):
+        network = Unet(dataclasses.replace(ARCH, dropout=0.0), dtype=dtype)
+        found, changed = jax.jit(
+            functools.partial(network.apply, train=train, mutable=["batch_stats"])
+        )(variables, image)
+        return found, changed
+
+    half, changed = logits(jnp.bfloat16)
+    exact, _ = logits(jnp.float32)
+    assert {x.dtype.name for x in jax.tree.leaves((half, changed))} == {"float32"}
+    assert 1e-4 < relative_error(half, exact) < 0.1
 
 
 @pytest.mark.parametrize("size", [(10, 8), (8, 6), (1, 4)])

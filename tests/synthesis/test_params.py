@@ -1,6 +1,7 @@
 """Parameters with their description: drawn, saved, loaded, refused."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from cmrjax.training import model_folder
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.description import write_description
 from cmrjax.training.state import GanState
+from tests.synthesis.recorded_run import BEST, LAST, SAID, at, write_recorded_run
 from tests.synthesis.tiny_models import make_params
 
 
@@ -95,6 +97,61 @@ def test_what_is_saved_is_loaded_bit_for_bit(model, tmp_path):
     assert loaded.origin.step == 7
     assert loaded.origin.path == str(tmp_path / "model" / "checkpoints" / "7")
     assert hash_params(loaded) == hash_params(model)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_copy_says_what_its_source_was_trained_on(model, tmp_path, again):
+    """Also where the source is gone, and a copy of the copy."""
+    write_recorded_run(tmp_path / "run", model)
+    params = load_params(tmp_path / "run" / "checkpoints" / "best")
+    shutil.rmtree(tmp_path / "run")
+    save_params(params, tmp_path / "copy")
+    loaded = load_params(tmp_path / "copy")
+    folder = tmp_path / "copy"
+    if again:
+        save_params(loaded, tmp_path / "again")
+        loaded, folder = load_params(tmp_path / "again"), tmp_path / "again"
+    card = (folder / "MODEL_CARD.md").read_text()
+    source = tmp_path / "copy" if again else tmp_path / "run"
+    made = f"A copy of {source}/checkpoints/{BEST}, step {BEST}, the moving average."
+    for part in (*SAID, *at(BEST), made, hash_params(params)):
+        assert part in card, part
+    assert "Not stated" not in card
+    assert "Newest checkpoint" not in card
+    assert (loaded.origin.step, loaded.origin.weights) == (BEST, "average")
+    assert hash_params(loaded) == hash_params(params)
+    with pytest.raises(ValueError, match=r"copy of the average alone; take weights='a"):
+        load_params(folder, weights="last")
+
+
+def test_the_figures_of_the_average_are_not_those_of_the_last_weights(model, tmp_path):
+    write_recorded_run(tmp_path / "run", model)
+    save_params(load_params(tmp_path / "run", weights="last"), tmp_path / "copy")
+    card = (tmp_path / "copy" / "MODEL_CARD.md").read_text()
+    assert "Of the moving average, which is not here. On validation slices" in card
+    assert f"checkpoints/{LAST}, step {LAST}.\n" in card
+
+
+def test_a_record_that_cannot_be_read_does_not_keep_a_model_from_loading(
+    model, tmp_path, caplog
+):
+    write_recorded_run(tmp_path / "run", model)
+    (tmp_path / "run" / "metrics.jsonl").write_text("[]\n[]\n")
+    assert load_params(tmp_path / "run").origin.record == {}
+    assert "run: what it was trained on cannot be read (" in caplog.text
+
+
+def test_an_untrained_copy_says_so(model, tmp_path):
+    save_params(model, tmp_path / "model")
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    for part in (
+        "- Not recorded.",
+        "- Not stated.",
+        "- A copy of drawn.",
+        "Nothing was",
+    ):
+        assert part in card, part
+    assert "config.data.licence" not in card
 
 
 def test_save_does_not_replace_unless_told(model, tmp_path):

@@ -106,6 +106,29 @@ def test_command_reports_an_error_in_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("api_pages: ")
 
 
+def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "index.html").write_text("")
+    assert main([f"--out={tmp_path}"]) == 1
+    text = capsys.readouterr().err
+    assert text == (
+        f"api_pages: {tmp_path} would be replaced, and is no folder of pages (it has no"
+        " index.html and search.js); give another --out\n"
+    )
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert main([f"--out={tmp_path / 'thesis.tex'}"]) == 1
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_earlier_pages_and_an_empty_folder_are_replaced(tmp_path):
+    for _ in range(2):
+        write_pages(tmp_path, ["cmrjax.labels"])
+        (tmp_path / "old.html").write_text("")
+    write_pages(tmp_path, ["cmrjax.labels"])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["cmrjax", "index.html", "search.js"]
+
+
 def _docstrings():
     """(place, docstring) of everything public in cmrjax."""
     for path in sorted((ROOT / "cmrjax").rglob("*.py")):

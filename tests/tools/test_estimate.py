@@ -65,6 +65,17 @@ def test_device_memory_is_said_where_there_is_a_device(monkeypatch, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("best", "groups", "kept"),
+    [("validation_ssim", ("B3",), 3), ("", ("B3",), 2), ("validation_ssim", (), 2)],
+)
+def test_the_best_checkpoint_takes_room_too(measured, capsys, best, groups, kept):
+    config = tiny_config("nowhere")  # pyright: ignore[reportArgumentType]
+    config.training.keep_best, config.data.validation_groups = best, groups
+    assert run_estimate(config, slices=4)["disk_bytes"] == kept * 2**20
+    assert f"1 MiB a checkpoint, {kept} MiB of them kept" in capsys.readouterr().err
+
+
 def test_time_adds_up():
     config = base.get_config()
     config.evaluation.every = 100  # 64 slices in batches of 8

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cmrjax.synthesis.export import export_generator
-from cmrjax.synthesis.params import save_params
+from cmrjax.synthesis.params import hash_params, load_params, save_params
 from cmrjax.synthesis.sample import synthesize
+from tests.synthesis.recorded_run import BEST, LAST, SAID, at, write_recorded_run
 from tests.synthesis.tiny_models import make_params
 from tools import export_model
 
@@ -46,6 +47,20 @@ def test_a_process_without_cmrjax_gets_the_same_images(tmp_path, capsys):
     assert "Not for diagnosis" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert export_model.main(arguments) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("which", "step"), [("/checkpoints/best", BEST), ("", LAST)])
+def test_the_card_says_what_the_source_was_trained_on(tmp_path, which, step):
+    write_recorded_run(tmp_path / "run", make_params())
+    arguments = [f"--model={tmp_path / 'run'}{which}", f"--out={tmp_path / 'out'}"]
+    assert export_model.main([*arguments, "--platforms=cpu"]) == 0
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    sha256 = hash_params(load_params(f"{tmp_path / 'run'}{which}"))
+    source = f"{tmp_path / 'run'}/checkpoints/{step}, step {step}, the moving average."
+    for part in (*SAID, *at(step), source, sha256):
+        assert part in card, part
+    assert "Not stated" not in card
+    assert "Nothing was measured" not in card
 
 
 def test_z_is_the_second_argument():

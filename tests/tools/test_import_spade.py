@@ -50,9 +50,37 @@ def test_images_equal_those_of_the_reference(golden, state, tmp_path, capsys):
     assert np.abs(images - expected).max() < 1e-4
     assert expected.std() > 0.02
     assert params.description.image_size == 64
-    assert json.loads((out / "model.json").read_text())["provenance"]["config"][
-        "origin"
-    ].startswith("net_G.npz (sha256 ")
+    origin = json.loads((out / "model.json").read_text())["provenance"]["copy"]["of"]
+    assert origin.startswith("net_G.npz (sha256 ")
+
+
+def test_the_card_says_what_is_stated_and_what_is_assumed(state, tmp_path, capsys):
+    source = _save(tmp_path / "net_G.npz", state)
+    arguments = [str(source), str(tmp_path / "a"), "--image-size=64"]
+    assert import_spade.main(arguments) == 0
+    card = (tmp_path / "a" / "MODEL_CARD.md").read_text()
+    for part in (
+        "- Not recorded (--data of tools.import_spade states it here).",
+        "Not stated. Whoever passes this model on must know whether the data allow it "
+        "(--licence of tools.import_spade states it here).",
+        "Assumed, not known: pixel spacing 1.33 mm (--spacing); intensities of train",
+        "A copy of net_G.npz (sha256 ",
+    ):
+        assert part in card, part
+    said = capsys.readouterr().out
+    assert "assume seed 1/32: a file of --num_upsampling_layers=more has the same" in (
+        said
+    )
+    assert "(--upsampling=more)" in said
+    stated = ["--data=Own scans, 1.5 T", "--licence=CC BY 4.0", "--spacing=1.5"]
+    arguments = [str(source), str(tmp_path / "b"), "--image-size=64", *stated]
+    assert import_spade.main([*arguments, "--upsampling=normal"]) == 0
+    assert "assume seed" not in capsys.readouterr().out
+    card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
+    for part in ("made this folder: Own scans, 1.5 T", "- CC BY 4.0", "of 1.5 mm"):
+        assert part in card, part
+    for part in ("Not stated", "--licence", "--data", "--spacing", "seed 1/32"):
+        assert part not in card, part
 
 
 @pytest.mark.torch

@@ -10,6 +10,7 @@ import pytest
 
 from cmrjax.training.checkpoint import (
     CheckpointStore,
+    Criterion,
     best_checkpoint,
     latest_checkpoint,
     restore_subtree,
@@ -134,6 +135,43 @@ def test_the_best_is_kept_beside_the_newest(tmp_path):
     with CheckpointStore(tmp_path, keep=2) as store:
         state, _, _ = store.restore(2, abstract(make_state()))
     assert_equal(state, make_state(2))
+
+
+def test_scores_of_another_metric_or_of_other_slices_are_not_compared(tmp_path):
+    """An NRMSE, as a score, is below 0, and a PSNR above every SSIM."""
+    ssim, psnr = Criterion("ssim", "abc"), Criterion("psnr", "abc")
+    more = Criterion("psnr", "more slices")
+    with CheckpointStore(tmp_path, keep=9, criterion=psnr) as store:
+        save_scores(store, {1: 20.0, 2: 19.0})
+        assert store.best_score == 20.0
+    assert best_checkpoint(tmp_path) == tmp_path / "1"
+    with CheckpointStore(tmp_path, keep=9, criterion=ssim) as store:
+        assert store.best_score == -math.inf
+        save_scores(store, {3: 0.5, 4: 0.4})
+        assert store.best_score == 0.5
+    assert best_checkpoint(tmp_path) == tmp_path / "3"
+    with CheckpointStore(tmp_path, keep=2, criterion=more) as store:
+        assert store.best_score == -math.inf
+        save_scores(store, {5: 10.0, 6: 9.0, 7: 8.0})
+        assert store.best_score == 10.0
+    assert best_checkpoint(tmp_path) == tmp_path / "5"
+    kept = sorted(p.name for p in tmp_path.iterdir() if p.is_dir())
+    assert kept == ["5", "6", "7"]
+
+
+def save_scores(store, scores):
+    for step, score in scores.items():
+        store.save(step, make_state(step), position={}, facts={}, score=score)
+        store.wait()
+
+
+def test_a_score_without_a_criterion_is_no_score_by_one(tmp_path):
+    """Of a run from before there were criteria."""
+    with CheckpointStore(tmp_path) as store:
+        save_scores(store, {1: 0.9})
+    assert best_checkpoint(tmp_path) == tmp_path / "1"
+    with CheckpointStore(tmp_path, criterion=Criterion("ssim", "abc")) as store:
+        assert store.best_score == -math.inf
 
 
 def test_without_scores_none_is_best(filled):

@@ -16,6 +16,7 @@ from cmrjax.training.checkpoint import (
     latest_checkpoint,
 )
 from cmrjax.training.loop import Hooks, LoopSettings, NonFiniteLossError, run_loop
+from cmrjax.training.signals import StopRequest
 from cmrjax.training.writers import METRICS_FILE, MetricWriter
 from tests.training.tiny_gan import (
     BATCH,
@@ -167,6 +168,14 @@ def test_a_checkpoint_holds_state_position_and_seconds(tmp_path):
     assert 1000 < facts["train_seconds"] < 1100
 
 
+def test_rates_are_in_each_report(tmp_path):
+    run = Run(tmp_path, hooks=Hooks(rates=lambda step: {"rate": 1 / step}))
+    run(4)
+    rows = run.rows("g_loss")
+    assert {step: row["rate"] for step, row in rows.items()} == {1: 1, 2: 0.5, 4: 0.25}
+    assert list(run.rows("rate")) == list(rows)
+
+
 def test_zero_means_never(tmp_path):
     run = Run(tmp_path)
     run(3, report_every=0, evaluate_every=0, checkpoint_every=0)
@@ -198,6 +207,16 @@ def test_a_signal_saves_and_ends(tmp_path):
     assert (result.step, result.stopped_by) == (7, None)
     assert again.events == ["step 6", "step 7", "evaluate 7"]
     assert int(result.state["sum"]) == sum(range(7))
+
+
+def test_a_signal_before_the_loop_ends_it_before_anything(tmp_path):
+    stop = StopRequest()
+    with stop:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        run = Run(tmp_path, stop=stop)
+        result = run(100)
+    assert (result.step, result.stopped_by) == (0, "SIGUSR1")
+    assert run.events == []
 
 
 def test_a_run_that_is_over_does_nothing(tmp_path):

@@ -2,9 +2,11 @@
 
 import json
 
+import jax.numpy as jnp
 import pytest
 
 from cmrjax.files import write_json
+from cmrjax.training.checkpoint import CheckpointStore, Criterion
 from cmrjax.training.description import write_description
 from cmrjax.training.model_card import LICENCES, model_card, write_model_card
 from tests.synthesis.tiny_models import make_params
@@ -62,6 +64,59 @@ def test_what_is_recorded_stands_on_the_page(tmp_path):
     assert "psnr" not in text
 
 
+def test_the_best_checkpoint_stands_beside_the_last(tmp_path):
+    folder = _folder(tmp_path / "m")
+    scores = {40: 0.5, 50: 0.4}
+    criterion = Criterion("validation_ssim", "abc")
+    with CheckpointStore(folder / "checkpoints", criterion=criterion) as store:
+        for step, score in scores.items():
+            store.save(step, {"a": jnp.ones(1)}, position={}, facts={}, score=score)
+            store.wait()
+    rows = [
+        {"step": step, "validation_ssim": score, "dice_LV": score + 0.1}
+        for step, score in scores.items()
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    text = model_card(folder)
+    for part in (
+        "- Newest checkpoint: step 50.",
+        "- Best checkpoint (checkpoints/best): step 40, by validation_ssim.",
+        "at step 40 (the best) and step 50 (the last):",
+        "| figure | step 40 | step 50 |\n|---|---|---|\n| ssim | 0.5 | 0.4 |",
+        "| dice_LV | 0.6 | 0.5 |",
+    ):
+        assert part in text, part
+
+
+def test_losses_name_their_terms_and_the_layers_of_vgg19(tmp_path):
+    config = {"loss": {"perceptual_weight": 10.0, "vgg19_weights": "weights/x.npz"}}
+    features = ["relu1_1", "relu2_1"]
+    folder = _folder(tmp_path / "a", config=config, perceptual_features=features)
+    assert (
+        "- Losses: hinge, feature matching, perceptual on VGG19's relu1_1, relu2_1; "
+        "perceptual_weight 10.\n"
+    ) in model_card(folder)
+    folder = _folder(tmp_path / "b", config=config, perceptual_features=[])
+    assert "feature matching, no perceptual loss; " in model_card(folder)
+    loss = {"loss": {"alpha": 0.7, "beta": 0.3}}
+    text = model_card(_folder(tmp_path / "c", config=loss))
+    assert "- Loss, Focal Tversky: alpha 0.7, beta 0.3." in text
+
+
+def test_where_a_training_began_is_said_with_its_data_and_licence(tmp_path):
+    before = {
+        "path": "runs/first/checkpoints/9",
+        "sha256": "e" * 64,
+        "data": [{**DATA, "dataset": "acdc", "labelled_by": ""}],
+        "licence": "",
+    }
+    text = model_card(_folder(tmp_path / "m", data=[DATA], started_from=before))
+    assert "began with the network of runs/first/checkpoints/9 (SHA-256 eee" in text
+    assert "  - acdc: 826 slices" in text
+    assert LICENCES["mnms"] in text
+    assert LICENCES["acdc"] in text
+
+
 def test_what_is_not_known_is_said(tmp_path):
     text = model_card(_folder(tmp_path / "m"))
     assert "- Not recorded." in text
@@ -88,6 +143,7 @@ def test_a_segmentation_network_has_its_own_limits(tmp_path):
     (tmp_path / "model.json").write_text(
         json.dumps(
             {
+                "format": "cmrjax-segmenter-1",
                 "schema": {"name": "s", "class_names": ["background"]},
                 "architecture": {"levels": 2},
                 "image_size": 64,
@@ -99,3 +155,11 @@ def test_a_segmentation_network_has_its_own_limits(tmp_path):
     text = model_card(tmp_path)
     assert "U-Net; levels 2." in text
     assert "errs most at the base and apex" in text
+
+
+def test_the_kind_of_a_model_is_what_its_format_says(tmp_path):
+    folder = _folder(tmp_path / "m")
+    content = json.loads((folder / "model.json").read_text())
+    write_json(folder / "model.json", {**content, "format": "other"})
+    with pytest.raises(ValueError, match=r"m: model\.json, .* is damaged .*'other'"):
+        model_card(folder)

@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from cmrjax.training.processes import Launch, fail, find_launch, is_first, meet, share
+from cmrjax.training.processes import (
+    Launch,
+    any_said,
+    fail,
+    find_launch,
+    is_first,
+    meet,
+    share,
+)
 from tests.experiments.several_processes import ROOT, ended, started
 
 VARIABLES = {
@@ -75,6 +83,8 @@ def test_one_process_shares_with_itself_and_fails_as_any_program():
     assert is_first()
     assert share(lambda: (1, "two")) == (1, "two")
     meet()
+    assert any_said("SIGTERM") == "SIGTERM"
+    assert any_said(None) is None
     with pytest.raises(ValueError, match="broken"):
         share(lambda: int("broken"))
     with pytest.raises(SystemExit, match="command: it broke"):
@@ -93,6 +103,9 @@ from cmrjax.training.sharding import data_parallel, local_copy
 index = jax.process_index()
 assert share(lambda: {"from": index}) == {"from": 0}
 meet()
+assert any_said(None) is None
+assert any_said("SIGUSR1" if index else None) == "SIGUSR1"
+assert any_said("SIGTERM" if index else "SIGINT") == "SIGINT"
 placement = data_parallel(batch_size=8)
 rows = placement.rows(8)
 assert (rows.start, rows.stop) == (4 * index, 4 * index + 4), rows

@@ -212,3 +212,18 @@ def test_cross_entropy_is_added_over_valid_pixels():
     np.testing.assert_allclose(both - plain, 0.5 * entropy, rtol=1e-5)
     nothing = {**batch, "valid_mask": np.zeros_like(batch["valid_mask"])}
     assert np.isfinite(SegmentationObjective(cross_entropy_weight=1.0)(logits, nothing))
+
+
+def test_half_precision_keeps_state_and_loss_in_float32():
+    """Activations alone are in bfloat16; a step is then near that of float32."""
+    trainer = make_trainer(optimizer=optax.identity())
+    start, batch = draw_state(trainer), draw_batch()
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        network = trainer.step.network.clone(dtype=jnp.dtype(dtype))
+        step = dataclasses.replace(trainer.step, network=network)
+        after, metrics = jax.jit(step)(start, batch, jax.random.key(0))
+        assert all(x.dtype != jnp.bfloat16 for x in jax.tree.leaves((after, metrics)))
+        found[dtype] = float(metrics["loss"]), float(metrics["grad_norm"])
+    assert found["bfloat16"] != found["float32"]
+    np.testing.assert_allclose(found["bfloat16"], found["float32"], rtol=0.1)

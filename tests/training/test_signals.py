@@ -50,3 +50,14 @@ def test_outside_of_the_main_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert seen == [(None, before)]
+
+
+def test_entered_again_inside_it_notes_on_until_the_outer_end():
+    before = {n: signal.getsignal(n) for n in SIGNALS}
+    stop = StopRequest()
+    with stop:
+        with stop:
+            pass
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.received == "SIGUSR1"
+    assert {n: signal.getsignal(n) for n in SIGNALS} == before

@@ -1,0 +1,64 @@
+"""What a training measures of itself, kept in timing.json of its folder."""
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from cmrjax.files import write_json
+from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.process_age import process_age
+from cmrjax.training.processes import is_first
+
+TIMING_FILE = "timing.json"
+# Names in it that others read (`cmrjax.training.model_record`).
+BATCH_SIZE, DEVICES, PEAK_HOST = "batch_size", "devices", "peak_host_bytes"
+
+
+def peak_host_bytes() -> int:
+    """Returns the largest resident size that this process has had, bytes."""
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Timing:
+    """What this process measures of itself, kept in timing.json.
+
+    Args:
+      path: the file.
+      trainer: whose sizes are noted.
+      compiled: the step.
+    """
+
+    def __init__(self, path: Path, trainer: Any, compiled: CompiledStep) -> None:
+        self._path = path
+        self._content: dict[str, Any] = {
+            DEVICES: [device.device_kind for device in jax.devices()],
+            "processes": jax.process_count(),
+            BATCH_SIZE: trainer.batch_size,
+            "image_size": trainer.image_size,
+            "compile_seconds": compiled.compile_seconds,
+            "step_flops": compiled.flops,
+            "step_temporary_bytes": compiled.memory_bytes,
+        }
+
+    def first_step(self, metrics: Any) -> None:
+        """Waits for the first step and notes how long a user waited for it."""
+        if "seconds_to_first_step" not in self._content:
+            jax.block_until_ready(metrics)
+            self._content["seconds_to_first_step"] = process_age()
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file, with the peak so far; only the first process does."""
+        if not is_first():
+            return
+        device = jax.local_devices()[0].memory_stats() or {}
+        peaks = {
+            PEAK_HOST: peak_host_bytes(),
+            "peak_device_bytes": device.get("peak_bytes_in_use"),
+        }
+        write_json(self._path, {**self._content, **peaks})

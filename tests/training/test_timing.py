@@ -1,0 +1,29 @@
+"""What a training measures of itself is written when it is known."""
+
+import json
+import types
+
+import jax.numpy as jnp
+
+from cmrjax.training.compiled_step import CompiledStep
+from cmrjax.training.timing import Timing, peak_host_bytes
+
+TRAINER = types.SimpleNamespace(batch_size=2, image_size=8)
+COMPILED = CompiledStep(None, compile_seconds=1.5, flops=10.0, memory_bytes=3)
+
+
+def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
+    path = tmp_path / "timing.json"
+    timing = Timing(path, TRAINER, COMPILED)
+    assert not path.exists()
+    timing.first_step({"loss": jnp.ones(())})
+    first = json.loads(path.read_text())
+    assert first["seconds_to_first_step"] > 0
+    timing.first_step({"loss": jnp.ones(())})
+    timing.write()
+    last = json.loads(path.read_text())
+    assert last["seconds_to_first_step"] == first["seconds_to_first_step"]
+    assert (last["compile_seconds"], last["step_flops"]) == (1.5, 10.0)
+    assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
+    assert last["peak_host_bytes"] > 1e7
+    assert last["peak_host_bytes"] <= peak_host_bytes()
