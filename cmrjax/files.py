@@ -26,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from cmrjax import __version__
+from cmrjax.output_folder import Ours, check_free
 
 ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -240,7 +241,9 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(
+    path: str | Path, *, overwrite: bool = False, ours: Ours | None = None
+) -> Iterator[Path]:
     """Gives a temporary sibling folder that becomes ``path`` when the block ends.
 
     If the block raises, or is interrupted, the sibling is removed and ``path`` stays
@@ -250,16 +253,18 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         path: The folder to make.
         overwrite: Whether an existing folder is replaced (after the block, so that
             it survives a failure).
+        ours: Which folders may be replaced, see ``output_folder.holds_only``; None:
+            any. A file never is.
 
     Yields:
         The temporary folder, on the same file system.
 
     Raises:
-        FileExistsError: If ``path`` exists and ``overwrite`` is not set.
+        FileExistsError: If ``path`` exists and may not be replaced; also if it came
+            to exist while the block ran.
     """
-    path = Path(os.path.abspath(path))
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already")
+    check_free(path, overwrite=overwrite, ours=ours)
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(path)
     prefix = f"{_partial_prefix(path)}{os.getpid()}-"
@@ -268,6 +273,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         with naming(path):
             yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
+        check_free(path, overwrite=overwrite, ours=ours)
         if path.exists():
             old = temporary.with_name(temporary.name + ".old")
             os.replace(path, old)

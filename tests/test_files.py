@@ -13,6 +13,7 @@ import pytest
 
 import cmrjax
 from cmrjax import files
+from cmrjax.output_folder import holds_only
 
 
 def test_write_json_and_read_json(tmp_path):
@@ -90,6 +91,49 @@ def test_atomic_directory_replaces_only_when_told(tmp_path):
         (folder / "new").touch()
     assert os.listdir(out) == ["new"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_atomic_directory_replaces_only_what_is_ours(tmp_path):
+    ours = holds_only("marker")
+    out = tmp_path / "out"
+    with files.atomic_directory(out, overwrite=True, ours=ours) as folder:
+        (folder / "marker").touch()
+    with files.atomic_directory(out, overwrite=True, ours=ours) as folder:
+        (folder / "marker").write_text("second")
+    (out / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match="something else"):
+        files.atomic_directory(out, overwrite=True, ours=ours).__enter__()
+    assert sorted(os.listdir(out)) == ["marker", "thesis.txt"]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="is a file"):
+        files.atomic_directory(tmp_path / "file", overwrite=True).__enter__()
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_atomic_directory_keeps_what_appears_while_it_works(tmp_path, kind):
+    out = tmp_path / "out"
+    kept = out / "other" if kind == "folder" else out
+
+    def work():
+        with files.atomic_directory(out):
+            out.mkdir() if kind == "folder" else None
+            kept.write_text("of another process")
+
+    with pytest.raises(FileExistsError):
+        work()
+    assert kept.read_text() == "of another process"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_atomic_directory_follows_a_link(tmp_path):
+    disk, link = tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    link.symlink_to(disk)
+    with files.atomic_directory(link, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert link.is_symlink()
+    assert os.listdir(disk) == ["new"]
 
 
 def _dead_pid():

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAYERS = {
     "files": 0,
     "labels": 0,
+    "output_folder": 0,
     "data": 1,
     "simulation": 1,
     "models": 1,
@@ -35,6 +36,7 @@ HEAVY = (
 )
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
+    ("files", "output_folder"),  # a folder is checked before it is replaced
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
     ("segmentation", "training"),  # likewise
     ("simulation", "data"),  # phantoms are resampled as real labels are

@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cmrjax.output_folder import check_apart
 from cmrjax.simulation.phantom_source import hash_source, open_source
 from cmrjax.simulation.population_folder import (
     TableRow,
-    check_apart,
     claim_folder,
     is_complete,
     split_by_index,

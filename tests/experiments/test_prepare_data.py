@@ -104,6 +104,10 @@ def test_missing_source_and_existing_out(tmp_path, capsys):
     source = write_small_set(tmp_path / "in", count=1)
     with pytest.raises(SystemExit, match="2"):
         _main(source, tmp_path)
+    assert "overlap" in capsys.readouterr().err
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        _main(source, tmp_path / "there")
     assert "exists already" in capsys.readouterr().err
 
 
