@@ -23,6 +23,7 @@ from pdoc import doc, render
 
 import cmrjax
 from cmrjax.files import atomic_directory
+from cmrjax.output_folder import check_free, holds_only
 
 # Aliases that Python spells out, which makes a signature unreadable.
 _ALIASES = {
@@ -33,6 +34,7 @@ _ALIASES = {
     "jax.Array": jax.Array,
 }
 _FLAX_FIELDS = ("parent", "name", "scope")  # of every network, nothing of ours
+_is_pages = holds_only("search.js", "index.html", "cmrjax.html", "cmrjax")
 
 
 class PageError(RuntimeError):
@@ -55,6 +57,7 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
     Raises:
       PageError: pdoc warned of something.
     """
+    check_free(out, overwrite=True, ours=_is_pages)
     render.configure(docformat="google", footer_text=f"cmrjax {cmrjax.__version__}")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"pdoc\.")
@@ -73,7 +76,7 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
                 page.submodules = [
                     pages[other] for other in pages if other.rpartition(".")[0] == name
                 ]
-            with atomic_directory(out, overwrite=True) as folder:
+            with atomic_directory(out, overwrite=True, ours=_is_pages) as folder:
                 _write(pages, folder)
         except (UserWarning, RuntimeError) as error:
             raise PageError(" ".join(str(error).split())) from error

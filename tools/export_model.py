@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmrjax.files import atomic_directory, provenance, write_bytes
+from cmrjax.output_folder import check_free, holds_only
 from cmrjax.synthesis.export import PLATFORMS, export_generator
 from cmrjax.synthesis.params import load_params
-from cmrjax.training.description import write_description
-from cmrjax.training.model_card import write_model_card
+from cmrjax.training.description import MODEL_FILE, write_description
+from cmrjax.training.model_card import CARD_FILE, write_model_card
 
 FILE = "generator.jaxexport"
+is_export = holds_only(FILE, MODEL_FILE, CARD_FILE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,14 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--overwrite", action="store_true", help="replace an existing folder")
     options = parser.parse_args(arguments)
     side = options.image_size
+    replaced = {"overwrite": options.overwrite, "ours": is_export}
     try:
+        check_free(options.out, **replaced)
         params = load_params(options.model)
         content = export_generator(
             params,
             image_size=None if side is None else (side, side),
             platforms=options.platforms.split(","),
         )
-        with atomic_directory(options.out, overwrite=options.overwrite) as folder:
+        with atomic_directory(options.out, **replaced) as folder:
             write_bytes(folder / FILE, content)
             origin = provenance(config={"origin": str(params.origin)})
             write_description(folder, params.description, provenance=origin)

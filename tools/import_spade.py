@@ -27,6 +27,7 @@ from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.synthesis.params import (
     ModelOrigin,
     ModelParams,
+    check_model_place,
     default_schema,
     save_params,
 )
@@ -212,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--overwrite", action="store_true", help="replace an existing folder")
     options = parser.parse_args(arguments)
     try:
+        check_model_place(options.out, overwrite=options.overwrite)
         params = import_generator(
             options.source,
             schema=None if options.schema is None else find_schema(options.schema),

@@ -126,3 +126,11 @@ def test_no_docstring_loses_words_or_gains_emphasis_when_it_is_rendered():
     assert spoiled == []
     swallowed = render_helpers.to_html(docstrings.google("In runs/<step>/ it is."))
     assert _words(_text(swallowed)) != _words("In runs/<step>/ it is.")
+
+
+def test_only_pages_are_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        write_pages(tmp_path, ["cmrjax.labels"])
+    write_pages(tmp_path / "docs", ["cmrjax", "cmrjax.labels"])
+    write_pages(tmp_path / "docs", ["cmrjax", "cmrjax.labels"])
