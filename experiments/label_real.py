@@ -12,6 +12,7 @@ nothing was usable), 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import signal
 import sys
@@ -23,9 +24,10 @@ from cmrjax.data import preconvert
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
 from cmrjax.evaluation.labelling_report import closing_lines
+from cmrjax.folder_lock import hold_folder
 from cmrjax.labels import MULTI_TISSUE
 from cmrjax.segmentation.labelling import EXPERT_CHOICES, TissueModel
-from experiments.labelling_run import LabellingRun, choose_subjects
+from experiments.labelling_run import LabellingRun, choose_subjects, work_folder
 from experiments.prepare_data import add_data_options, plan_from, recipe_from
 
 
@@ -122,10 +124,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    try:
-        labelling, plan, recipe = open_labelling(options)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    with contextlib.ExitStack() as held:
+        try:
+            if options.out is not None:
+                held.enter_context(hold_folder(work_folder(options.out)))
+            labelling, plan, recipe = open_labelling(options)
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+        return _label(labelling, plan, recipe)
+
+
+def _label(labelling: LabellingRun, plan: preconvert.Plan, recipe: Recipe) -> int:
+    """Labels all subjects and writes the folder; returns the exit status."""
     try:
         summary = preconvert.run_preparation(
             plan,

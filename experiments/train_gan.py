@@ -31,6 +31,7 @@ from experiments.gan_setup import (
 )
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
+from experiments.run_guard import guarded
 from experiments.training_command import Training, best_settings, train
 from experiments.training_flags import run_command
 
@@ -42,6 +43,7 @@ BEST_METRICS = {
 }
 
 
+@guarded
 def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 

@@ -36,6 +36,7 @@ from cmrjax.training.segmentation_trainer import SegmentationTrainer
 from cmrjax.training.sharding import data_parallel
 from experiments.configs.base import Config
 from experiments.run_folder import open_run
+from experiments.run_guard import guarded
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
 from experiments.training_command import Training, best_settings, train
@@ -51,6 +52,7 @@ MIXED = ("abdomen",)  # many organs with signals of their own
 BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
+@guarded
 def run(config: Config, workdir: str | Path, *, profile: int = 0) -> LoopResult:
     """Trains, from the newest checkpoint in the folder if there is one.
 

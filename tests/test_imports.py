@@ -20,6 +20,7 @@ LAYERS = {
     "files": 0,
     "labels": 0,
     "output_folder": 0,
+    "folder_lock": 0,
     "data": 1,
     "simulation": 1,
     "models": 1,
@@ -37,6 +38,7 @@ HEAVY = (
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
     ("files", "output_folder"),  # a folder is checked before it is replaced
+    ("folder_lock", "output_folder"),  # likewise
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
     ("segmentation", "training"),  # likewise
     ("simulation", "data"),  # phantoms are resampled as real labels are
