@@ -8,6 +8,7 @@ renames it at the end, so that a checkpoint that exists is whole.
 import contextlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cmrjax.files import shorten
 
 STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
 SCORE = "score"
+_STEP = re.compile("[0-9]+")  # not every digit of Unicode
 
 
 class CheckpointStore:
@@ -30,7 +32,8 @@ class CheckpointStore:
       keep: how many of the newest are kept; that with the highest score is, too.
 
     Raises:
-      ValueError: `keep` is not positive, or the score of a checkpoint is damaged.
+      ValueError: `keep` is not positive, the score of a checkpoint is damaged, or
+        something else has the name of a later checkpoint.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
@@ -38,6 +41,7 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
+        _refuse_strays(self._directory)
         _stored_scores(self._directory)  # Orbax reads them too, and names no file
         self._manager = ocp.CheckpointManager(
             self._directory,
@@ -182,8 +186,23 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
     directory = Path(directory)
     if not directory.is_dir():
         return None
-    steps = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+    steps = [int(p.name) for p in directory.iterdir() if _is_whole(p)]
     return directory / str(max(steps)) if steps else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a path is a checkpoint; an empty folder or a file is none."""
+    return _STEP.fullmatch(path.name) is not None and (path / STATE).is_dir()
+
+
+def _refuse_strays(directory: Path) -> None:
+    """Refuses what Orbax would take for the newest checkpoint, and save none before."""
+    newest = latest_checkpoint(directory)
+    step = -1 if newest is None else int(newest.name)
+    for path in sorted(directory.iterdir()):
+        named = _STEP.fullmatch(path.name) is not None
+        if named and int(path.name) > step and not _is_whole(path):
+            raise ValueError(f"{path} is no checkpoint (it has no {STATE}); remove it")
 
 
 def best_checkpoint(directory: str | Path) -> Path | None:
@@ -208,7 +227,7 @@ def _stored_scores(directory: Path) -> dict[int, float]:
     scores = {}
     for path in directory.iterdir():
         file = path / METRICS / METRICS  # as Orbax names it
-        if path.name.isdigit() and file.is_file():
+        if _STEP.fullmatch(path.name) and file.is_file():
             with _named_errors(path):
                 scores[int(path.name)] = _score_of(
                     json.loads(file.read_text(encoding="utf-8"))
