@@ -41,6 +41,8 @@ ZIP_ERRORS = (
 )
 """What zipfile raises for damaged files, besides ValueError."""
 
+LARGEST_WEIGHTS = 3 << 29  # bytes unpacked: 1.5 GiB; VGG19 has 0.55, SPADE 0.4
+_MOST_ARRAYS = 10_000  # of one npz file; networks have hundreds
 _LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 _CHUNK = 1 << 20
 _STALE_SECONDS = 60.0  # a folder younger than this is never removed as left behind
@@ -57,6 +59,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     try:
         with naming(path), os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(handle)  # else a loss of power leaves the new name and no content
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -162,8 +166,8 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Reads every array of an .npz file; never unpickles objects.
 
     Raises:
-        ValueError: If the file is damaged, of another kind, or holds Python objects or
-            less than it says; the caller names it.
+        ValueError: If the file is damaged, of another kind, holds Python objects or
+            less than it says, or more than ``LARGEST_WEIGHTS``; the caller names it.
     """
     arrays: dict[str, np.ndarray] = {}
     try:
@@ -172,7 +176,9 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
                 raise ValueError("it holds a single array, as .npy files do")
         with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
             warnings.simplefilter("ignore")  # on headers of other versions
-            for member in archive.infolist():
+            members = archive.infolist()
+            check_total(sum(m.file_size for m in members), len(members))
+            for member in members:
                 check_unpacked_size(path, member)
                 with archive.open(member) as file:
                     _check_npy(file, member.file_size)
@@ -186,6 +192,23 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             f"not a readable npz file ({reason}); fetch it again"
         ) from error
     return arrays
+
+
+def check_total(size: int, count: int) -> None:
+    """Refuses weights that would fill the memory, before anything is unpacked.
+
+    Args:
+        size: Bytes that it says it has when unpacked.
+        count: Arrays that it has.
+
+    Raises:
+        ValueError: If there is more than any network of ours has.
+    """
+    if size > LARGEST_WEIGHTS or count > _MOST_ARRAYS:
+        raise ValueError(
+            f"it says {count} arrays of {size / 2**30:.2f} GiB together, at most"
+            f" {_MOST_ARRAYS} of {LARGEST_WEIGHTS / 2**30:g} GiB are read"
+        )
 
 
 def _check_characters(array: np.ndarray) -> None:
