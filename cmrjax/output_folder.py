@@ -64,6 +64,22 @@ def check_place(out: str | Path, *, option: str = "") -> None:
         )
 
 
+def check_file_place(out: str | Path, *, option: str = "") -> None:
+    """Refuses a path where no file can be written; one that is there is replaced.
+
+    Args:
+        out: The file to write.
+        option: What named it, as "--out=".
+
+    Raises:
+        IsADirectoryError: If it is a folder.
+        OSError: If it cannot be made there, see ``check_place``.
+    """
+    check_place(out, option=option)
+    if Path(out).is_dir():
+        raise IsADirectoryError(f"{option}{out}: is a folder; give the path of a file")
+
+
 def check_free(
     out: str | Path,
     *,

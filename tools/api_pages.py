@@ -24,6 +24,7 @@ from pdoc import doc, render
 import cmrjax
 from cmrjax.files import atomic_directory
 from cmrjax.output_folder import check_free, holds_only
+from experiments.command_line import run_command
 
 # Aliases that Python spells out, which makes a signature unreadable.
 _ALIASES = {
@@ -166,4 +167,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("api_pages", main)

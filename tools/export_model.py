@@ -20,6 +20,7 @@ from cmrjax.synthesis.export import PLATFORMS, export_generator
 from cmrjax.synthesis.params import load_params
 from cmrjax.training.description import MODEL_FILE, write_description
 from cmrjax.training.model_card import CARD_FILE, write_model_card
+from experiments.command_line import run_command
 
 FILE = "generator.jaxexport"
 is_export = holds_only(FILE, MODEL_FILE, CARD_FILE)
@@ -65,4 +66,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("export_model", main)

@@ -33,6 +33,7 @@ from cmrjax.synthesis.params import (
 )
 from cmrjax.training.description import ModelDescription
 from cmrjax.training.state import init_variables
+from experiments.command_line import run_command
 from tools.weight_files import Arrays, read_arrays
 
 STRIDES = {"normal": 32, "more": 64, "most": 128}
@@ -238,4 +239,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("import_spade", main)
