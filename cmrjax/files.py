@@ -26,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from cmrjax import __version__
+from cmrjax.output_folder import Ours, check_free
 
 ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -40,6 +41,8 @@ ZIP_ERRORS = (
 )
 """What zipfile raises for damaged files, besides ValueError."""
 
+LARGEST_WEIGHTS = 3 << 29  # bytes unpacked: 1.5 GiB; VGG19 has 0.55, SPADE 0.4
+_MOST_ARRAYS = 10_000  # of one npz file; networks have hundreds
 _LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 _CHUNK = 1 << 20
 _STALE_SECONDS = 60.0  # a folder younger than this is never removed as left behind
@@ -56,6 +59,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     try:
         with naming(path), os.fdopen(handle, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(handle)  # else a loss of power leaves the new name and no content
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -108,7 +113,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object; a key that is there twice says two things, of which one is lost."""
+    """Makes an object; of a key that is there twice one value would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -172,8 +177,8 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """Reads every array of an .npz file; never unpickles objects.
 
     Raises:
-        ValueError: If the file is damaged, of another kind, or holds Python objects or
-            less than it says; the caller names it.
+        ValueError: If the file is damaged, of another kind, holds Python objects or
+            less than it says, or more than ``LARGEST_WEIGHTS``; the caller names it.
     """
     arrays: dict[str, np.ndarray] = {}
     try:
@@ -182,7 +187,9 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
                 raise ValueError("it holds a single array, as .npy files do")
         with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
             warnings.simplefilter("ignore")  # on headers of other versions
-            for member in archive.infolist():
+            members = archive.infolist()
+            check_total(sum(m.file_size for m in members), len(members))
+            for member in members:
                 check_unpacked_size(path, member)
                 with archive.open(member) as file:
                     _check_npy(file, member.file_size)
@@ -196,6 +203,23 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
             f"not a readable npz file ({reason}); fetch it again"
         ) from error
     return arrays
+
+
+def check_total(size: int, count: int) -> None:
+    """Refuses weights that would fill the memory, before anything is unpacked.
+
+    Args:
+        size: Bytes that it says it has when unpacked.
+        count: Arrays that it has.
+
+    Raises:
+        ValueError: If there is more than any network of ours has.
+    """
+    if size > LARGEST_WEIGHTS or count > _MOST_ARRAYS:
+        raise ValueError(
+            f"it says {count} arrays of {size / 2**30:.2f} GiB together, at most"
+            f" {_MOST_ARRAYS} of {LARGEST_WEIGHTS / 2**30:g} GiB are read"
+        )
 
 
 def _check_characters(array: np.ndarray) -> None:
@@ -251,7 +275,9 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(
+    path: str | Path, *, overwrite: bool = False, ours: Ours | None = None
+) -> Iterator[Path]:
     """Gives a temporary sibling folder that becomes ``path`` when the block ends.
 
     If the block raises, or is interrupted, the sibling is removed and ``path`` stays
@@ -261,16 +287,18 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         path: The folder to make.
         overwrite: Whether an existing folder is replaced (after the block, so that
             it survives a failure).
+        ours: Which folders may be replaced, see ``output_folder.holds_only``; None:
+            any. A file never is.
 
     Yields:
         The temporary folder, on the same file system.
 
     Raises:
-        FileExistsError: If ``path`` exists and ``overwrite`` is not set.
+        FileExistsError: If ``path`` exists and may not be replaced; also if it came
+            to exist while the block ran.
     """
-    path = Path(os.path.abspath(path))
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already")
+    check_free(path, overwrite=overwrite, ours=ours)
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(path)
     prefix = f"{_partial_prefix(path)}{os.getpid()}-"
@@ -279,6 +307,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         with naming(path):
             yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
+        check_free(path, overwrite=overwrite, ours=ours)
         if path.exists():
             old = temporary.with_name(temporary.name + ".old")
             os.replace(path, old)

@@ -29,6 +29,7 @@ from cmrjax.training.console import configure_logging
 from cmrjax.training.loop import LoopResult
 from cmrjax.training.process_age import process_age
 from experiments import label_real, prepare_data, train_gan, train_segmentation
+from experiments.command_line import run_command
 from experiments.configs import multi_demo, multi_tissue_demo
 from experiments.demo_report import write_demo_report
 from experiments.evaluate_gan import evaluate_model
@@ -286,4 +287,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("demo", main)

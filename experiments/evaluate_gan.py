@@ -1,7 +1,8 @@
 """Measures a trained GAN on prepared slices, beside the class-mean image.
 
     python -m experiments.evaluate_gan --model=runs/cavity_a1 \
-        --data=data/prepared/mnms --groups=B3 --splits=development --out=results
+        --data=data/prepared/mnms --groups=B3 --splits=development \
+        --out=results/cavity_a1
 
 Writes image_quality.json, image_quality_slices.csv and image_quality_subjects.csv, a
 panel of pictures, the loss curves of the run and provenance.json; of a generator with z
@@ -24,13 +25,25 @@ from cmrjax.evaluation.curves import loss_curves_png
 from cmrjax.evaluation.diversity import measure_diversity
 from cmrjax.evaluation.figures import panel, write_png
 from cmrjax.evaluation.image_study import evaluate_images, report_rows, write_results
-from cmrjax.files import provenance, read_json, write_json
+from cmrjax.files import atomic_directory, provenance, read_json, write_json
+from cmrjax.output_folder import check_fillable, holds_only
 from cmrjax.synthesis.params import ModelParams, hash_params, load_params
 from cmrjax.synthesis.sample import synthesize
 from cmrjax.training.model_folder import run_folder
 from cmrjax.training.writers import METRICS_FILE, read_metrics
+from experiments.command_line import run_command
 from experiments.gan_validation import CLASS_MEANS_FILE
 
+is_evaluation = holds_only(
+    "image_quality.json",
+    "image_quality_slices.csv",
+    "image_quality_subjects.csv",
+    "provenance.json",
+    "panel.png",
+    "curves.png",
+    "diversity.json",
+    "diversity.png",
+)
 BATCH_SIZE = 8
 SHOWN_DRAWS = 3
 CURVES = {
@@ -119,7 +132,8 @@ def evaluate_model(
       data: folder that prepare_data wrote.
       groups: vendor and centre.
       splits: names of splits.
-      out: folder for what is written.
+      out: folder for what is written, whole or not at all; earlier results in it are
+        replaced.
       panel_rows: slices in the panel, evenly spaced.
       weights: see `cmrjax.load_params`.
 
@@ -129,8 +143,9 @@ def evaluate_model(
 
     Raises:
       ValueError: model and data do not fit each other.
+      OSError: `out` holds something else, or cannot be written.
     """
-    out = Path(out)
+    check_fillable(out, is_evaluation, option="--out=")
     params = load_params(model, weights=weights)
     source = open_source(params, data, groups, splits)
     class_means = read_class_means(model)
@@ -140,6 +155,22 @@ def evaluate_model(
         slices=source.dataset.slices,
         class_means=class_means,
     )
+    with atomic_directory(out, overwrite=True, ours=is_evaluation) as folder:
+        _write(folder, model, params, source, result, (groups, splits), panel_rows)
+    return result
+
+
+def _write(
+    out: Path,
+    model: str | Path,
+    params: ModelParams,
+    source: SliceSource,
+    result: dict[str, Any],
+    chosen: tuple[Sequence[str], Sequence[str]],
+    panel_rows: int,
+) -> None:
+    """Writes tables, pictures and where they come from; adds the diversity."""
+    groups, splits = chosen
     write_results(out, result)
     write_json(
         out / "provenance.json",
@@ -165,7 +196,6 @@ def evaluate_model(
     history = run_folder(model) / METRICS_FILE
     if history.is_file():
         loss_curves_png(read_metrics(history), CURVES, out / "curves.png")
-    return result
 
 
 def _predict(labels: np.ndarray, params: ModelParams) -> np.ndarray:
@@ -275,4 +305,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("evaluate_gan", main)

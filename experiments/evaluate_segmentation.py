@@ -1,7 +1,8 @@
 """Measures a segmentation network on prepared slices with exact labels.
 
     python -m experiments.evaluate_segmentation --model=runs/multi_tissue \
-        --data=data/prepared/simulated_segmentation --splits=test --out=results
+        --data=data/prepared/simulated_segmentation --splits=test \
+        --out=results/multi_tissue
 
 Writes segmentation.json (Dice by class, and of each volume; null where neither map has
 the class), a panel of pictures and provenance.json. On real images
@@ -22,11 +23,15 @@ from cmrjax.data.pipeline import iterate_eval_batches
 from cmrjax.data.source import PreparedDataset, SliceSource
 from cmrjax.evaluation.figures import write_png
 from cmrjax.evaluation.segmentation_study import evaluate_segmentation
-from cmrjax.files import nan_to_none, provenance, write_json
+from cmrjax.files import atomic_directory, nan_to_none, provenance, write_json
 from cmrjax.models.unet import Unet, logits_function
+from cmrjax.output_folder import check_fillable, holds_only
 from cmrjax.segmentation.params import SegmenterParams, load_segmenter
+from experiments.command_line import run_command
 from experiments.segmentation_validation import predict_labels, segmentation_panel
 
+FILE = "segmentation.json"
+is_evaluation = holds_only(FILE, "provenance.json", "panel.png")
 BATCH_SIZE = 16
 
 
@@ -63,14 +68,17 @@ def evaluate_network(
       model: the run's folder.
       data: folder that prepare_data wrote.
       splits: names of splits.
-      out: folder for what is written.
+      out: folder for what is written, whole or not at all; earlier results in it are
+        replaced.
 
     Returns:
       See `cmrjax.evaluation.segmentation_study.evaluate_segmentation`.
 
     Raises:
       ValueError: model and data do not fit each other.
+      OSError: `out` holds something else, or cannot be written.
     """
+    check_fillable(out, is_evaluation, option="--out=")
     params = load_segmenter(model)
     source = open_source(params, data, splits)
     schema = params.description.schema
@@ -85,19 +93,18 @@ def evaluate_network(
         slices=source.dataset.slices,
         schema=schema,
     )
-    out = Path(out)
     chosen = evenly_spaced(np.arange(len(source)), 8)
     examples = [source[int(i)] for i in chosen]
     image = np.stack([e["image"] for e in examples])
     own = predict_labels(predict, image, batch_size=BATCH_SIZE)
     truth = np.stack([e["label_map"] for e in examples])
     maps = {"predicted": own, "true": truth}
-    write_png(out / "panel.png", segmentation_panel(image, maps, schema))
     config = {"model": params.path, "model_sha256": params.fingerprint}
     config |= {"data": source.fingerprint, "splits": list(splits)}
-    write_json(out / "provenance.json", provenance(config=config))
-    # Last: where it stands, the others do.
-    write_json(out / "segmentation.json", nan_to_none({**result, **config}))
+    with atomic_directory(out, overwrite=True, ours=is_evaluation) as folder:
+        write_png(folder / "panel.png", segmentation_panel(image, maps, schema))
+        write_json(folder / "provenance.json", provenance(config=config))
+        write_json(folder / FILE, nan_to_none({**result, **config}))
     return result
 
 
@@ -129,4 +136,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("evaluate_segmentation", main)

@@ -12,6 +12,7 @@ import sys
 from tqdm import tqdm
 
 from cmrjax.simulation.label_pairs import import_pairs
+from experiments.command_line import run_command
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,4 +69,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("import_pairs", main)

@@ -12,8 +12,8 @@ nothing was usable), 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import contextlib
 import dataclasses
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -23,9 +23,12 @@ from cmrjax.data import preconvert
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
 from cmrjax.evaluation.labelling_report import closing_lines
+from cmrjax.folder_lock import hold_folder
 from cmrjax.labels import MULTI_TISSUE
+from cmrjax.output_folder import check_place
 from cmrjax.segmentation.labelling import EXPERT_CHOICES, TissueModel
-from experiments.labelling_run import LabellingRun, choose_subjects
+from experiments.command_line import refuse, run_command
+from experiments.labelling_run import LabellingRun, choose_subjects, work_folder
 from experiments.prepare_data import add_data_options, plan_from, recipe_from
 
 
@@ -122,10 +125,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    try:
-        labelling, plan, recipe = open_labelling(options)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    with contextlib.ExitStack() as held:
+        try:
+            if options.out is not None:
+                check_place(options.out, option="--out=")
+                held.enter_context(hold_folder(work_folder(options.out)))
+            labelling, plan, recipe = open_labelling(options)
+        except (ValueError, OSError) as error:
+            refuse("label_real", error)
+        return _label(labelling, plan, recipe)
+
+
+def _label(labelling: LabellingRun, plan: preconvert.Plan, recipe: Recipe) -> int:
+    """Labels all subjects and writes the folder; returns the exit status."""
     try:
         summary = preconvert.run_preparation(
             plan,
@@ -161,5 +173,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # keep what is done
-    sys.exit(main())
+    run_command("label_real", main)

@@ -10,7 +10,6 @@ nothing was usable), 2 wrong usage.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +19,17 @@ from tqdm import tqdm
 from cmrjax.data import preconvert
 from cmrjax.data.check import check_dataset
 from cmrjax.data.datasets import DATASETS
+from cmrjax.data.geometry import LARGEST_FIELD
 from cmrjax.data.intensity import TRANSFORM_NAMES, get_transform
 from cmrjax.data.nifti_table import COLUMNS as TABLE_COLUMNS
 from cmrjax.data.nifti_table import OPTIONAL as OPTIONAL_COLUMNS
 from cmrjax.data.schema_file import read_schema
 from cmrjax.data.subject import Recipe
 from cmrjax.data.summary import describe
+from experiments.command_line import refuse, run_command
 
+LARGEST_IMAGE = 4096  # pixels; far above any MR image
+SPACINGS = (0.05, 20.0)  # mm; beyond, the unit is wrong
 NOWHERE = "nothing-is-written-here"  # stands for --out in a check
 
 
@@ -104,14 +107,13 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     """Returns how volumes are prepared.
 
     Raises:
-        ValueError: If a number is not positive or exceptions stand without
+        ValueError: If a number is out of range or exceptions stand without
             ``--nominal-spacing``.
     """
     codes = frozenset(filter(None, options.nominal_spacing_except.split(",")))
     if codes and not options.nominal_spacing:
         raise ValueError("--nominal-spacing-except needs --nominal-spacing")
-    if options.image_size < 1 or not options.spacing > 0:
-        raise ValueError("--image-size and --spacing must be positive")
+    _check_grid(options.image_size, options.spacing)
     kind = DATASETS[options.dataset]
     schema, label_ids = kind.schema, kind.label_ids
     if options.schema is not None:
@@ -131,6 +133,23 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
         nominal_except=codes,
         all_slices=options.all_slices,
     )
+
+
+def _check_grid(image_size: int, spacing: float) -> None:
+    """Refuses a grid that no heart is seen on, or that would fill the memory."""
+    if not 1 <= image_size <= LARGEST_IMAGE:
+        raise ValueError(
+            f"--image-size={image_size}: expected 1 to {LARGEST_IMAGE} pixels"
+        )
+    low, high = SPACINGS
+    if not low <= spacing <= high:
+        raise ValueError(f"--spacing={spacing:g}: expected {low:g} to {high:g} mm")
+    if image_size * spacing > LARGEST_FIELD:
+        raise ValueError(
+            f"--image-size={image_size} --spacing={spacing:g}: are"
+            f" {image_size * spacing:g} mm, expected at most {LARGEST_FIELD:g} mm; give"
+            " fewer or smaller pixels"
+        )
 
 
 def plan_from(options: argparse.Namespace, *, out: str) -> preconvert.Plan:
@@ -175,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--out=FOLDER is missing (or --check, to write nothing)")
         plan = plan_from(options, out=options.out)
     except ValueError as error:
-        parser.error(str(error))
+        refuse("prepare_data", error)
     try:
         summary = preconvert.run_preparation(
             plan,
@@ -209,5 +228,4 @@ def _check(plan: preconvert.Plan, recipe: Recipe) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, then stop
-    sys.exit(main())
+    run_command("prepare_data", main)

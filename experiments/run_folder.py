@@ -104,13 +104,12 @@ def _record_or_compare(
     changes += _differences(earlier["inputs"], content["inputs"], prefix="input ")
     if changes:
         lines = [
-            f"  {shorten(name)}: {shorten(repr(old))} then, {shorten(repr(new))} now"
+            f"{shorten(name)}: {shorten(repr(old))} then, {shorten(repr(new))} now"
             for name, old, new in changes
         ]
         raise ValueError(
-            f"{workdir} holds a run that was started differently:\n"
-            + "\n".join(lines)
-            + "\nRestore these values to continue it, or give a new --workdir"
+            f"{workdir} holds a run that was started differently ({'; '.join(lines)});"
+            " restore these values to continue it, or give a new --workdir"
         )
     current = {**earlier, "config": content["config"]}
     if current != earlier:

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from cmrjax.simulation.population import ANATOMIES, simulate_population
 from cmrjax.simulation.vendor_style import STYLES
+from experiments.command_line import run_command
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -93,4 +94,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("simulate", main)

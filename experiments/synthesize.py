@@ -9,7 +9,6 @@ usage, 130 interrupted. The same command continues.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +21,7 @@ from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import STATISTICS
 from cmrjax.synthesis.volume import GRIDS, Synthesizer
 from cmrjax.training.compilation_cache import enable_compilation_cache
+from experiments.command_line import refuse, run_command
 
 _NOTES = """\
 Labels are resampled from their own pixel size to the model's, and the images back to
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             intensity=options.intensity,
         )
     except ValueError as error:
-        parser.error(str(error))
+        refuse("synthesize", error)
     _announce(synthesizer)
     bar = tqdm(cases, unit="case", file=sys.stderr)
     try:
@@ -179,5 +179,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop between files
-    sys.exit(main())
+    run_command("synthesize", main)

@@ -37,6 +37,7 @@ from experiments.gan_setup import (
 )
 from experiments.gan_validation import make_validation
 from experiments.run_folder import open_run
+from experiments.run_guard import guarded
 from experiments.training_command import Training, best_settings, train
 from experiments.training_flags import run_command
 
@@ -48,6 +49,7 @@ BEST_METRICS = {
 }
 
 
+@guarded
 def run(
     config: Config,
     workdir: str | Path,

@@ -48,6 +48,7 @@ from cmrjax.training.sharding import data_parallel
 from cmrjax.training.signals import StopRequest
 from experiments.configs.base import Config
 from experiments.run_folder import open_run
+from experiments.run_guard import guarded
 from experiments.segmentation_data import SegmentationData, open_segmentation_data
 from experiments.segmentation_validation import LOSS, SegmentationValidation
 from experiments.training_command import Training, best_settings, train
@@ -63,6 +64,7 @@ MIXED = ("abdomen",)  # many organs with signals of their own
 BEST_METRICS = {LOSS: False, "validation_dice": True}
 
 
+@guarded
 def run(
     config: Config,
     workdir: str | Path,

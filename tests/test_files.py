@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import cmrjax
 from cmrjax import files
+from cmrjax.output_folder import holds_only
 
 
 def test_write_json_and_read_json(tmp_path):
@@ -54,6 +56,31 @@ def test_write_npz(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """Forty members of 64 MB took 2.7 GB, one of 2 GiB a minute."""
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(3):
+            with archive.open(f"{index}.npy", "w") as file:
+                np.lib.format.write_array(file, np.zeros(1 << 16))
+    assert len(files.read_npz(tmp_path / "w.npz")) == 3
+    monkeypatch.setattr(files, "LARGEST_WEIGHTS", 3 << 19)
+    with pytest.raises(ValueError, match=r"it says 3 arrays of 0\.00 GiB together"):
+        files.read_npz(tmp_path / "w.npz")
+    monkeypatch.undo()
+    monkeypatch.setattr(files, "_MOST_ARRAYS", 2)
+    with pytest.raises(ValueError, match=r"at most 2 of 1\.5 GiB are read"):
+        files.read_npz(tmp_path / "w.npz")
+
+
+def test_content_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda h: (done.append("sync"), sync(h)))
+    monkeypatch.setattr(os, "replace", lambda *a: (done.append("name"), rename(*a)))
+    files.write_bytes(tmp_path / "a", b"x")
+    assert done == ["sync", "name"]
+
+
 def test_atomic_directory_appears_at_the_end(tmp_path):
     out = tmp_path / "out"
     with files.atomic_directory(out) as folder:
@@ -90,6 +117,49 @@ def test_atomic_directory_replaces_only_when_told(tmp_path):
         (folder / "new").touch()
     assert os.listdir(out) == ["new"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_atomic_directory_replaces_only_what_is_ours(tmp_path):
+    ours = holds_only("marker")
+    out = tmp_path / "out"
+    with files.atomic_directory(out, overwrite=True, ours=ours) as folder:
+        (folder / "marker").touch()
+    with files.atomic_directory(out, overwrite=True, ours=ours) as folder:
+        (folder / "marker").write_text("second")
+    (out / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match="something else"):
+        files.atomic_directory(out, overwrite=True, ours=ours).__enter__()
+    assert sorted(os.listdir(out)) == ["marker", "thesis.txt"]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="is a file"):
+        files.atomic_directory(tmp_path / "file", overwrite=True).__enter__()
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_atomic_directory_keeps_what_appears_while_it_works(tmp_path, kind):
+    out = tmp_path / "out"
+    kept = out / "other" if kind == "folder" else out
+
+    def work():
+        with files.atomic_directory(out):
+            out.mkdir() if kind == "folder" else None
+            kept.write_text("of another process")
+
+    with pytest.raises(FileExistsError):
+        work()
+    assert kept.read_text() == "of another process"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_atomic_directory_follows_a_link(tmp_path):
+    disk, link = tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    link.symlink_to(disk)
+    with files.atomic_directory(link, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert link.is_symlink()
+    assert os.listdir(disk) == ["new"]
 
 
 def _dead_pid():

@@ -19,6 +19,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAYERS = {
     "files": 0,
     "labels": 0,
+    "output_folder": 0,
+    "folder_lock": 0,
     "data": 1,
     "simulation": 1,
     "models": 1,
@@ -35,6 +37,8 @@ HEAVY = (
 )
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
+    ("files", "output_folder"),  # a folder is checked before it is replaced
+    ("folder_lock", "output_folder"),  # likewise
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
     ("segmentation", "training"),  # likewise
     ("simulation", "data"),  # phantoms are resampled as real labels are
@@ -59,7 +63,6 @@ NEVER_AT_MODULE_LEVEL = ("torch", "tensorflow", "matplotlib", "experiments", "to
 ONLY_IN = {
     "orbax": {"cmrjax/training/checkpoint.py"},
     "torch": {
-        "tools/fuzz_readers.py",  # whether it is there
         "tools/fuzz_seeds.py",  # writes small .pth files to damage
         "tools/torch_reference.py",
         "tools/weight_files.py",
@@ -67,7 +70,9 @@ ONLY_IN = {
     "tensorflow": set(),
     "grain": {"cmrjax/data/pipeline.py"},
     "nibabel": {
+        "cmrjax/data/label_grid.py",
         "cmrjax/data/nifti.py",
+        "cmrjax/data/nifti_bytes.py",
         "tools/fuzz_formats.py",  # these two write small files to damage
         "tools/fuzz_seeds.py",
     },

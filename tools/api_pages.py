@@ -23,6 +23,8 @@ from pdoc import doc, render
 
 import cmrjax
 from cmrjax.files import atomic_directory
+from cmrjax.output_folder import check_free, holds_only
+from experiments.command_line import run_command
 
 # Aliases that Python spells out, which makes a signature unreadable.
 _ALIASES = {
@@ -32,8 +34,8 @@ _ALIASES = {
     "optax.OptState": optax.OptState,
     "jax.Array": jax.Array,
 }
-_WRITTEN_AT_THE_TOP = ("index.html", "search.js")
 _FLAX_FIELDS = ("parent", "name", "scope")  # of every network, nothing of ours
+_is_pages = holds_only("search.js", "index.html", "cmrjax.html", "cmrjax")
 
 
 class PageError(RuntimeError):
@@ -56,7 +58,7 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
     Raises:
       PageError: pdoc warned of something, or the folder holds other things.
     """
-    _refuse_what_is_not_ours(Path(out))
+    check_free(out, overwrite=True, ours=_is_pages)
     render.configure(docformat="google", footer_text=f"cmrjax {cmrjax.__version__}")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"pdoc\.")
@@ -75,21 +77,10 @@ def write_pages(out: str | Path, modules: Iterable[str]) -> None:
                 page.submodules = [
                     pages[other] for other in pages if other.rpartition(".")[0] == name
                 ]
-            with atomic_directory(out, overwrite=True) as folder:
+            with atomic_directory(out, overwrite=True, ours=_is_pages) as folder:
                 _write(pages, folder)
         except (UserWarning, RuntimeError) as error:
             raise PageError(" ".join(str(error).split())) from error
-
-
-def _refuse_what_is_not_ours(out: Path) -> None:
-    """The folder is replaced: it must be new, empty, or pages of an earlier run."""
-    is_ours = all((out / name).is_file() for name in _WRITTEN_AT_THE_TOP)
-    is_empty = out.is_dir() and not any(out.iterdir())
-    if out.exists() and not (is_ours or is_empty):
-        raise PageError(
-            f"{out} would be replaced, and is no folder of pages (it has no "
-            f"{' and '.join(_WRITTEN_AT_THE_TOP)}); give another --out"
-        )
 
 
 def _write(pages: dict[str, doc.Module], folder: Path) -> None:
@@ -176,4 +167,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("api_pages", main)

@@ -58,6 +58,7 @@ from cmrjax.training.compilation_cache import (
     enable_compilation_cache,
 )
 from cmrjax.training.console import configure_logging
+from experiments.command_line import stoppable
 from experiments.configs.base import Config
 from experiments.gan_setup import make_trainer
 from experiments.training_flags import command_of
@@ -155,4 +156,5 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=parse)
+    with stoppable("benchmark"):
+        app.run(main, flags_parser=parse)

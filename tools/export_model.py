@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmrjax.files import atomic_directory, write_bytes
+from cmrjax.output_folder import check_free, holds_only
 from cmrjax.synthesis.export import PLATFORMS, export_generator
 from cmrjax.synthesis.params import load_params, provenance_of_copy
-from cmrjax.training.description import write_description
-from cmrjax.training.model_card import write_model_card
+from cmrjax.training.description import MODEL_FILE, write_description
+from cmrjax.training.model_card import CARD_FILE, write_model_card
+from experiments.command_line import run_command
 
 FILE = "generator.jaxexport"
+is_export = holds_only(FILE, MODEL_FILE, CARD_FILE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,14 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--overwrite", action="store_true", help="replace an existing folder")
     options = parser.parse_args(arguments)
     side = options.image_size
+    replaced = {"overwrite": options.overwrite, "ours": is_export}
     try:
+        check_free(options.out, **replaced)
         params = load_params(options.model)
         content = export_generator(
             params,
             image_size=None if side is None else (side, side),
             platforms=options.platforms.split(","),
         )
-        with atomic_directory(options.out, overwrite=options.overwrite) as folder:
+        with atomic_directory(options.out, **replaced) as folder:
             write_bytes(folder / FILE, content)
             write_description(
                 folder, params.description, provenance=provenance_of_copy(params)
@@ -63,4 +68,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("export_model", main)

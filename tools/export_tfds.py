@@ -12,7 +12,6 @@ Needs the extra tfds: pip install -e ".[tfds]".
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.tfds_reader import import_tfds
+from experiments.command_line import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,5 +61,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, then stop
-    sys.exit(main())
+    run_command("export_tfds", main)

@@ -27,11 +27,13 @@ from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
 from cmrjax.synthesis.params import (
     ModelOrigin,
     ModelParams,
+    check_model_place,
     default_schema,
     save_params,
 )
 from cmrjax.training.description import ModelDescription
 from cmrjax.training.state import init_variables
+from experiments.command_line import run_command
 from tools.weight_files import Arrays, read_arrays
 
 STRIDES = {"normal": 32, "more": 64, "most": 128}
@@ -244,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--overwrite", action="store_true", help="replace an existing folder")
     options = parser.parse_args(arguments)
     try:
+        check_model_place(options.out, overwrite=options.overwrite)
         params = import_generator(
             options.source,
             schema=None if options.schema is None else find_schema(options.schema),
@@ -272,4 +275,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("import_spade", main)

@@ -23,6 +23,8 @@ from cmrjax.evaluation.figures import (
     tiled,
     write_png,
 )
+from cmrjax.output_folder import check_file_place
+from experiments.command_line import run_command
 
 PLACES = (0.15, 0.5, 0.85)  # of the way from base to apex
 OUTERMOST = (min, max, min, max)  # of boxes (r0, r1, c0, c1): padding is cut off
@@ -146,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", required=True, help="PNG file")
     arguments = parser.parse_args(argv)
     try:
+        check_file_place(arguments.out, option="--out=")
         picture, names = make_montage(
             arguments.data,
             groups=arguments.groups,
@@ -161,4 +164,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command("montage", main)

@@ -18,6 +18,8 @@ import numpy as np
 
 from cmrjax.files import sha256_file, shorten, write_npz
 from cmrjax.models.vgg19 import FEATURES, FORMAT, LAYER_WIDTHS, usable_layers
+from cmrjax.output_folder import check_file_place
+from experiments.command_line import run_command
 from tools.weight_files import Arrays, read_arrays
 
 # torchvision: position of each convolution in vgg19.features (SPEC 12).
@@ -46,6 +48,7 @@ def port(source: Path, out: Path) -> str:
         raise FileNotFoundError(f"{source}: no such file")
     if out.suffix != ".npz":
         raise ValueError(f"{out}: the output must be named .npz")
+    check_file_place(out)
     try:
         arrays, convention = canonical(read_arrays(source))
         layers = usable_layers(arrays)
@@ -158,4 +161,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command("port_vgg19", main)

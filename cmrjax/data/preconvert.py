@@ -16,6 +16,7 @@ import numpy as np
 from cmrjax.data.datasets import get_dataset
 from cmrjax.data.growing_array import GrowingArray
 from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
+from cmrjax.data.prepared_place import check_prepared_out, is_prepared
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.split import (
     committed_split,
@@ -37,6 +38,7 @@ from cmrjax.files import (
     shorten,
     write_json,
 )
+from cmrjax.output_folder import check_apart
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,15 @@ def plan_preparation(
     """
     kind = get_dataset(dataset)
     source, out = Path(source), Path(out)
-    _check_out(out, overwrite)
     subjects = kind.find(source, table=table)
     records, mixed, group_problems = _distinct_groups(subjects.records)
     split_path = find_split(dataset, source) if split is None else Path(split)
     inputs = dict(subjects.inputs)
     if split_path is not None:
         inputs["split"] = split_path
+    check_apart(out, [source], inside=kind.own, option="--out")
+    check_apart(out, [*inputs.values(), *_files(subjects.records)], option="--out")
+    check_prepared_out(out, overwrite)
     splits, labelled, notices = _assign(dataset, records, split_path)
     return Plan(
         dataset=dataset,
@@ -170,7 +174,9 @@ def run_preparation(
         say(f"--nominal-spacing-except: no such subject: {', '.join(unknown)}")
     for line in (*plan.notices, *(f"problem: {p}" for p in plan.problems)):
         say(line)
-    with atomic_directory(plan.out, overwrite=plan.overwrite) as folder:
+    with atomic_directory(
+        plan.out, overwrite=plan.overwrite, ours=is_prepared
+    ) as folder:
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(
@@ -220,6 +226,14 @@ def _distinct_groups(
     return kept, mixed, problems
 
 
+def _files(records: Iterable[SubjectRecord]) -> Iterable[Path]:
+    """What the subjects are read from."""
+    for pair in (pair for record in records for pair in record.pairs):
+        yield pair.image_path
+        if pair.label_path is not None:
+            yield pair.label_path
+
+
 def _assign(
     dataset: str, records: Sequence[SubjectRecord], split_path: Path | None
 ) -> tuple[dict[str, str], frozenset[str], list[str]]:
@@ -240,22 +254,6 @@ def _assign(
         if record.official_subset == "training" or record.subject in table
     )
     return splits, labelled, notices
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ValueError(f"--out={out}: is a file; name a folder that does not exist")
-    prepared = (out / MANIFEST_FILE).is_file()
-    if not overwrite:
-        hint = "; replace it with --overwrite" if prepared else ""
-        raise ValueError(f"--out={out}: exists already{hint}, or name another folder")
-    if not prepared and any(out.iterdir()):
-        raise ValueError(
-            f"--out={out}: is not a prepared folder (no {MANIFEST_FILE}), so it is not"
-            " overwritten; name another folder"
-        )
 
 
 def _add_subject(

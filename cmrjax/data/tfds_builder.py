@@ -25,10 +25,14 @@ from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.source import SliceSource
 from cmrjax.data.tfds_reader import METADATA_KEY
 from cmrjax.files import atomic_directory
+from cmrjax.output_folder import holds_only
 
 _SHARD_BYTES = 128 << 20  # of image and labels; TFDS holds one shard's examples
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 Example = dict[str, Any]
+_is_exported = holds_only(
+    "dataset_info.json", "features.json", "metadata.json", "*.array_record-*"
+)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -174,7 +178,7 @@ def export_tfds(
             " letters, digits, _ . or -; give another with --name"
         )
     target = Path(data_dir) / CardiacSlices.name / name / str(CardiacSlices.VERSION)
-    with atomic_directory(target, overwrite=overwrite) as folder:
+    with atomic_directory(target, overwrite=overwrite, ours=_is_exported) as folder:
         config = CardiacSlicesConfig(name=name, prepared=prepared)
         builder = CardiacSlices(data_dir=folder, config=config)
         builder.on_slice = on_slice

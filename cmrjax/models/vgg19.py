@@ -53,14 +53,14 @@ CONVENTIONS: dict[str, tuple[float, tuple[float, ...], float]] = {
     ),
 }
 
-_HOW_TO_GET = """\
-Get ImageNet weights, either torchvision's vgg19 IMAGENET1K_V1
-(https://download.pytorch.org/models/vgg19-dcbb9e9d.pth) or Keras's
-vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5
-(https://storage.googleapis.com/tensorflow/keras-applications/vgg19/), then
-    python -m tools.port_vgg19 DOWNLOADED_FILE {out}
-The Keras .h5 needs only h5py (pip install h5py); the .pth also needs torch.
-To train without a perceptual loss set config.loss.vgg19_weights = ""."""
+_HOW_TO_GET = (
+    "get ImageNet weights, torchvision's vgg19 IMAGENET1K_V1"
+    " (https://download.pytorch.org/models/vgg19-dcbb9e9d.pth, needs torch) or Keras's"
+    " vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    " (https://storage.googleapis.com/tensorflow/keras-applications/vgg19/, needs"
+    " h5py), then run: python -m tools.port_vgg19 DOWNLOADED_FILE {out} (or train"
+    ' without: config.loss.vgg19_weights = "")'
+)
 
 
 @flax.struct.dataclass
@@ -228,9 +228,14 @@ def load_vgg19(path: str | os.PathLike[str]) -> Vgg19Weights:
       ValueError: the file is another one, or damaged.
     """
     path = Path(path)
-    how_to_get = _HOW_TO_GET.format(out=shlex.quote(str(path)))
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"VGG19 weights: {path} is a folder; name the .npz file that"
+            " tools.port_vgg19 wrote"
+        )
     if not path.is_file():
-        raise FileNotFoundError(f"VGG19 weights: no file {path}\n{how_to_get}")
+        how_to_get = _HOW_TO_GET.format(out=shlex.quote(str(path)))
+        raise FileNotFoundError(f"VGG19 weights: no file {path}; {how_to_get}")
     try:
         arrays = read_npz(path)
     except ValueError as error:

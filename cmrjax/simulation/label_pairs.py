@@ -14,12 +14,12 @@ import numpy as np
 
 from cmrjax.files import sha256_file
 from cmrjax.labels import HEART_CLASSES, MULTI_TISSUE
+from cmrjax.output_folder import check_apart
 from cmrjax.simulation.pair_mapping import Pair, PairMapping, read_mapping
 from cmrjax.simulation.pair_reading import read_pairs
 from cmrjax.simulation.pair_search import find_pairs
 from cmrjax.simulation.population_folder import (
     TableRow,
-    check_apart,
     claim_folder,
     is_complete,
     split_by_code,

@@ -1,8 +1,13 @@
 """Populations of virtual subjects on disk, in the layout of the M&Ms challenge."""
 
+import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
-from collections.abc import Iterator
+import signal
+import sys
+import threading
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cmrjax.output_folder import check_apart
 from cmrjax.simulation.phantom_source import hash_source, open_source
 from cmrjax.simulation.population_folder import (
     TableRow,
-    check_apart,
     claim_folder,
     is_complete,
     split_by_index,
@@ -116,8 +121,9 @@ def _fill_folder(
     bar = tqdm(total=subjects, initial=subjects - len(todo), disable=not progress)
     with bar:
         bar.set_description("subjects")
-        for _ in _run(tasks, jobs):
-            bar.update()
+        with contextlib.closing(_run(tasks, jobs)) as done:
+            for _ in done:
+                bar.update()
     rows = [
         TableRow(code, _VENDOR_NAME, _VENDOR, _CENTRE, ("0", "1")) for code in codes
     ]
@@ -140,14 +146,43 @@ class _Task:
     source: str | Path | None
 
 
-def _run(tasks: list[_Task], jobs: int) -> Iterator[None]:
+def _run(tasks: list[_Task], jobs: int) -> Generator[None]:
     """Work the tasks off, here or in ``jobs`` processes."""
     if jobs == 1 or len(tasks) < 2:
         yield from map(_simulate_task, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
-        yield from pool.map(_simulate_task, tasks)
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(
+        min(jobs, len(tasks)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_follow_parent,
+    ) as pool:
+        try:
+            for future in [pool.submit(_simulate_task, task) for task in tasks]:
+                yield future.result()
+        except (KeyboardInterrupt, GeneratorExit, SystemExit):
+            # Not waited for. Nothing is cancelled: Python 3.11 stumbles over that
+            # when it finds the workers gone.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _follow_parent() -> None:
+    """Make a worker end with its parent, and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up on its way
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _simulate_task(task: _Task) -> None:

@@ -126,26 +126,6 @@ def _changes(there: Any, subjects: int | None, settings: dict[str, Any]) -> list
     return changed
 
 
-def check_apart(out: Path, sources: Iterable[Path]) -> None:
-    """Refuses an output folder that files to be read lie in, or that lies among them.
-
-    Args:
-        out: The output folder; need not be there.
-        sources: Files and folders that are read.
-
-    Raises:
-        ValueError: If ``out`` is one of them, holds one or lies in one.
-    """
-    place = out.resolve()
-    for source in sources:
-        other = source.resolve()
-        if place.is_relative_to(other) or other.is_relative_to(place):
-            raise ValueError(
-                f"{out} and {source} overlap, so what is read could be overwritten:"
-                " choose another folder with out, beside it"
-            )
-
-
 def write_subject(
     out: Path,
     code: str,

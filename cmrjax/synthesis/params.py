@@ -17,9 +17,14 @@ import jax
 from cmrjax.files import atomic_directory
 from cmrjax.labels import CAVITY, MULTI_TISSUE, LabelSchema
 from cmrjax.models.spade_generator import GeneratorArchitecture, SpadeGenerator
+from cmrjax.output_folder import check_free, holds_only
 from cmrjax.training.checkpoint import CheckpointStore, holds
-from cmrjax.training.description import ModelDescription, write_description
-from cmrjax.training.model_card import write_model_card
+from cmrjax.training.description import (
+    MODEL_FILE,
+    ModelDescription,
+    write_description,
+)
+from cmrjax.training.model_card import CARD_FILE, write_model_card
 from cmrjax.training.model_folder import (
     CHECKPOINTS,
     hash_model,
@@ -29,6 +34,7 @@ from cmrjax.training.model_folder import (
 from cmrjax.training.model_record import checkpoint_record, copy_provenance
 from cmrjax.training.state import Variables, init_variables
 
+_is_saved_model = holds_only(MODEL_FILE, CHECKPOINTS, CARD_FILE)
 _FIELDS = {"last": "g_variables", "average": "g_average"}  # of GanState
 
 
@@ -184,6 +190,23 @@ def load_params(directory: str | Path, *, weights: str | None = None) -> ModelPa
     return ModelParams(variables, description, origin)
 
 
+def check_model_place(directory: str | Path, *, overwrite: bool = False) -> None:
+    """Refuses a folder that `save_params` would refuse, before the model is made.
+
+    Args:
+      directory: the folder to make.
+      overwrite: whether a model folder of `save_params` may be replaced; one that was
+        trained in never is.
+
+    Raises:
+      ValueError: the folder exists and may not be replaced, or cannot be made.
+    """
+    try:
+        check_free(directory, overwrite=overwrite, ours=_is_saved_model)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
 def save_params(
     params: ModelParams, directory: str | Path, *, overwrite: bool = False
 ) -> None:
@@ -193,13 +216,16 @@ def save_params(
       params: what is written, as the checkpoint of step `params.origin.step`, with
         what is known of its data, licence, budget and metrics.
       directory: the folder to make.
-      overwrite: whether an existing folder is replaced.
+      overwrite: whether an existing folder is replaced, if it is one of `save_params`.
 
     Raises:
-      ValueError: the folder exists and `overwrite` is not set.
+      ValueError: the folder exists and may not be replaced, see `check_model_place`.
     """
+    check_model_place(directory, overwrite=overwrite)
     try:
-        with atomic_directory(directory, overwrite=overwrite) as folder:
+        with atomic_directory(
+            directory, overwrite=overwrite, ours=_is_saved_model
+        ) as folder:
             write_description(
                 folder, params.description, provenance=provenance_of_copy(params)
             )
@@ -208,9 +234,7 @@ def save_params(
                 store.save(params.origin.step, state, position={}, facts={})
             write_model_card(folder, name=Path(directory).name)
     except FileExistsError as error:
-        raise ValueError(
-            f"{directory} exists; give another folder, or overwrite=True to replace it"
-        ) from error
+        raise ValueError(str(error)) from error
 
 
 def provenance_of_copy(params: ModelParams) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cmrjax.files import shorten
 
 STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
 SCORE, METRIC, VALIDATED = "score", "metric", "validated"
+_STEP = re.compile("[0-9]+")  # not every digit of Unicode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,8 @@ class CheckpointStore:
         config.training.keep_best or of the validation, count as none.
 
     Raises:
-      ValueError: `keep` is not positive, or the score of a checkpoint is damaged.
+      ValueError: `keep` is not positive, the score of a checkpoint is damaged, or
+        something else has the name of a later checkpoint.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
+        _refuse_strays(self._directory)
         _stored_scores(self._directory)  # Orbax reads them too, and names no file
         self._criterion = criterion
 
@@ -235,8 +239,23 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
     directory = Path(directory)
     if not directory.is_dir():
         return None
-    steps = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+    steps = [int(p.name) for p in directory.iterdir() if _is_whole(p)]
     return directory / str(max(steps)) if steps else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a path is a checkpoint; an empty folder or a file is none."""
+    return _STEP.fullmatch(path.name) is not None and (path / STATE).is_dir()
+
+
+def _refuse_strays(directory: Path) -> None:
+    """Refuses what Orbax would take for the newest checkpoint, and save none before."""
+    newest = latest_checkpoint(directory)
+    step = -1 if newest is None else int(newest.name)
+    for path in sorted(directory.iterdir()):
+        named = _STEP.fullmatch(path.name) is not None
+        if named and int(path.name) > step and not _is_whole(path):
+            raise ValueError(f"{path} is no checkpoint (it has no {STATE}); remove it")
 
 
 def best_checkpoint(directory: str | Path) -> Path | None:
@@ -271,7 +290,7 @@ def _stored_scores(directory: Path) -> dict[int, Score]:
     scores = {}
     for path in directory.iterdir():
         file = path / METRICS / METRICS  # as Orbax names it
-        if path.name.isdigit() and file.is_file():
+        if _STEP.fullmatch(path.name) and file.is_file():
             with _named_errors(path):
                 scores[int(path.name)] = _score_of(
                     json.loads(file.read_text(encoding="utf-8"))

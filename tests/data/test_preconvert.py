@@ -10,6 +10,7 @@ import pytest
 from cmrjax.data import preconvert
 from cmrjax.data.datasets import DATASETS
 from cmrjax.data.intensity import ClipTransform
+from cmrjax.data.manifest import FORMAT
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.split import committed_split
 from cmrjax.data.subject import Recipe, prepare_subject
@@ -212,13 +213,73 @@ def test_out_is_only_replaced_when_told_and_prepared(tmp_path):
         _run(source, out)
     _run(source, out, overwrite=True, recipe=Recipe(image_size=(16, 16)))
     assert PreparedDataset.open(out).image_size == (16, 16)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").touch()
     with pytest.raises(
         ValueError, match=r"is not a prepared folder .* not overwritten"
     ):
-        _run(source, source, overwrite=True)
+        _run(source, other, overwrite=True)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"--out=.*file: is a file"):
         _run(source, tmp_path / "file", overwrite=True)
+
+
+def _tree(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("place", ["in", ".", "in/P0", "in/new", "in/P0/.."])
+def test_overwrite_never_takes_the_source(tmp_path, place):
+    """Any manifest.json there made --overwrite delete the raw data."""
+    source = write_small_set(tmp_path / "in", count=1)
+    (tmp_path / "thesis.txt").write_text("x")
+    for folder in (source, tmp_path, source / "P0"):
+        (folder / "manifest.json").write_text(f'{{"format": "{FORMAT}"}}')
+    before = _tree(tmp_path)
+    with pytest.raises(ValueError, match="overlap, so what is read could be over"):
+        _run(source, tmp_path / place, overwrite=True)
+    assert _tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("option", ["table", "split"])
+def test_overwrite_never_takes_a_table(tmp_path, option):
+    source = write_small_set(tmp_path / "in", count=1)
+    out = tmp_path / "out"
+    _run(source, out)
+    moved = {"table": next(source.glob("*info*.csv")), "split": source / "split.csv"}
+    path = out / "t.csv"
+    path.write_bytes(moved[option].read_bytes())
+    with pytest.raises(ValueError, match="overlap"):
+        _run(source, out, overwrite=True, **{option: path})
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("thesis.txt", "x"),
+        ("manifest.json", '{"format": "of another program"}'),
+        ("manifest.json", "[]"),
+    ],
+)
+def test_overwrite_takes_only_what_we_wrote(tmp_path, name, content):
+    source = write_small_set(tmp_path / "in", count=1)
+    out = tmp_path / "out"
+    _run(source, out)
+    (out / name).write_text(content)
+    before = _tree(out)
+    with pytest.raises(ValueError, match=r"is not a prepared folder .* other files"):
+        _run(source, out, overwrite=True)
+    assert _tree(out) == before
+
+
+def test_a_damaged_prepared_folder_is_overwritten(tmp_path):
+    source = write_small_set(tmp_path / "in", count=1)
+    _run(source, tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").write_text("{")
+    _run(source, tmp_path / "out", overwrite=True)
+    PreparedDataset.open(tmp_path / "out")
 
 
 def test_an_output_that_appears_meanwhile_is_not_replaced(tmp_path):

@@ -249,3 +249,12 @@ def test_names_and_what_is_there(tmp_path):
     export_tfds(folder, tmp_path / "tfds", name="two_mm", overwrite=True)
     again = export_tfds(made, tmp_path / "tfds", name="from_tfds")
     PreparedDataset.open(again, verify="full")
+
+
+def test_overwrite_takes_a_data_set_only(folder, tmp_path):
+    made = export_tfds(folder, tmp_path / "tfds", name="twice")
+    export_tfds(folder, tmp_path / "tfds", name="twice", overwrite=True)
+    (made / "thesis.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        export_tfds(folder, tmp_path / "tfds", name="twice", overwrite=True)
+    assert (made / "thesis.txt").read_text() == "x"

@@ -133,3 +133,26 @@ def test_errors_name_what_is_wrong(folders, tmp_path, more, text):
     with pytest.raises(SystemExit, match=text):
         evaluate_gan.main(_arguments(*folders, tmp_path / "out", *more))
     assert not (tmp_path / "out").exists()
+
+
+def test_earlier_results_are_replaced_whole_and_nothing_else_is(
+    folders, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    evaluate_gan.main(_arguments(*folders, out))
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_gan, "write_panel", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_gan.main(_arguments(*folders, out))
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    monkeypatch.setattr(evaluate_gan, "load_params", lambda *_, **__: 1 / 0)
+    (out / "thesis.txt").write_text("x")
+    prepared, file = folders[1], out / "thesis.txt"
+    for place in (out, prepared, file, file / "new"):
+        with pytest.raises(SystemExit, match=r"--out=.*give another"):
+            evaluate_gan.main(_arguments(*folders, place))
+    assert file.read_text() == "x"

@@ -122,6 +122,11 @@ def test_a_class_that_nobody_has_is_null_and_not_an_error(model, tmp_path, capsy
 
 def test_other_splits_may_be_named(data, model, tmp_path):
     result = evaluate_network(model, data, splits=["test", "evaluation"], out=tmp_path)
+    evaluate_network(model, data, splits=["test"], out=tmp_path)  # replaces its own
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(FileExistsError, match=r"--out=.* holds something else"):
+        evaluate_network(tmp_path / "none", data, splits=["test"], out=tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "x"
     assert (result["num_subjects"], result["num_slices"]) == (6, 12)
 
 

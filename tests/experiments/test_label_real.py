@@ -16,6 +16,7 @@ from cmrjax.data.preconvert import plan_preparation
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.subject import Recipe
 from cmrjax.files import read_json
+from cmrjax.folder_lock import hold_folder
 from cmrjax.labels import CAVITY, MULTI_TISSUE, SOURCE_LABELS
 from experiments import label_real, prepare_data
 from experiments.gan_data import open_gan_data
@@ -74,6 +75,26 @@ def test_all_well(tmp_path, capsys, network):
     assert summary["slices_kept"] == 18
     table = (out / "labelling.csv").read_text(encoding="utf-8").splitlines()
     assert len(table) == 1 + 3 * 2 * 4
+
+
+def test_an_out_below_a_file_is_one_line(tmp_path, capsys, network):
+    source = write_small_set(tmp_path / "in", count=1)
+    (tmp_path / "f").touch()
+    for out in (tmp_path / "f", tmp_path / "f" / "new"):
+        with pytest.raises(SystemExit, match="2"):
+            _main(source, out)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"label_real: error: --out={out}")
+    assert sorted(os.listdir(tmp_path)) == ["f", "in"]
+
+
+def test_two_at_once_do_not_share_a_work_folder(tmp_path, capsys, network):
+    source, out = write_small_set(tmp_path / "in", count=1), tmp_path / "out"
+    with hold_folder(work_folder(out)), pytest.raises(SystemExit, match="2"):
+        _main(source, out)
+    assert ".out.labelling is in use by another process" in capsys.readouterr().err
+    assert _main(source, out) == 0
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 
 
 def test_the_heart_is_that_of_prepare_data(tmp_path, network):
@@ -253,7 +274,7 @@ def test_choice_of_groups_and_subjects(tmp_path, capsys, network):
         (("--expert=mine",), "invalid choice"),
         (("--transform=zscore",), "use percentile or clip4000"),
         (("--all-slices",), "slices without heart are not labelled"),
-        (("--spacing=0",), "must be positive"),
+        (("--spacing=0",), "expected 0.05 to 20 mm"),
         (("--source=nowhere",), "nowhere: no such folder"),
     ],
 )

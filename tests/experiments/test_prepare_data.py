@@ -85,7 +85,11 @@ def test_nothing_usable_is_status_1_and_writes_nothing(tmp_path, capsys):
     [
         ((), "holds no subject folder"),
         (("--nominal-spacing-except=P0",), "needs --nominal-spacing"),
-        (("--spacing=0",), "must be positive"),
+        (("--spacing=0",), "--spacing=0: expected 0.05 to 20 mm"),
+        (("--spacing=1e9",), "--spacing=1e+09: expected 0.05 to 20 mm"),
+        (("--spacing=1e-6",), "--spacing=1e-06: expected 0.05 to 20 mm"),
+        (("--spacing=inf",), "--spacing=inf: expected"),
+        (("--spacing=nan",), "--spacing=nan: expected"),
         (("--transform=x",), "invalid choice"),
     ],
 )
@@ -93,8 +97,26 @@ def test_usage_is_status_2(tmp_path, capsys, options, text):
     with pytest.raises(SystemExit) as caught:
         _main(tmp_path, tmp_path / "out", *options)
     assert caught.value.code == 2
-    assert text in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert text in said
+    if "invalid choice" not in said:  # not an error of the option's form: no usage
+        assert said.startswith("prepare_data: error: ")
+        assert len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "--image-size=0: expected 1 to 4096 pixels"),
+        (1_000_000, "--image-size=1000000: expected 1 to 4096 pixels"),
+        (2000, "--image-size=2000 --spacing=1.33: are 2660 mm, expected at most 2500"),
+    ],
+)
+def test_a_size_that_would_fill_the_memory(capsys, size, text):
+    with pytest.raises(SystemExit, match="2"):
+        prepare_data.main(["--dataset=mnms", f"--image-size={size}", "--source=x"])
+    assert text in capsys.readouterr().err
 
 
 def test_missing_source_and_existing_out(tmp_path, capsys):
@@ -104,6 +126,10 @@ def test_missing_source_and_existing_out(tmp_path, capsys):
     source = write_small_set(tmp_path / "in", count=1)
     with pytest.raises(SystemExit, match="2"):
         _main(source, tmp_path)
+    assert "overlap" in capsys.readouterr().err
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        _main(source, tmp_path / "there")
     assert "exists already" in capsys.readouterr().err
 
 

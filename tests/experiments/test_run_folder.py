@@ -43,6 +43,7 @@ def test_other_changes_are_refused_with_both_values(tmp_path):
         open_run(tmp_path, changed, {"data": "xyz"}, has_checkpoint=True)
     assert "input data: 'abc' then, 'xyz' now" in str(error.value)
     assert "new --workdir" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
     assert read_json(tmp_path / RUN_FILE)["config"] == CONFIG
 
 

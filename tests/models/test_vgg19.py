@@ -232,12 +232,15 @@ def test_missing_file_says_where_to_get_weights_and_how_to_do_without(tmp_path):
         "none.npz",
         "vgg19-dcbb9e9d.pth",
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        f"tools.port_vgg19 DOWNLOADED_FILE '{tmp_path}/my weights/none.npz'\n",
-        "needs only h5py",
-        "the .pth also needs torch",
+        f"tools.port_vgg19 DOWNLOADED_FILE '{tmp_path}/my weights/none.npz' (or",
+        "needs h5py",
+        "vgg19-dcbb9e9d.pth, needs torch",
         'config.loss.vgg19_weights = ""',
     ):
         assert part in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(IsADirectoryError, match=r"is a folder; name the \.npz file"):
+        load_vgg19(tmp_path)
 
 
 def test_other_and_damaged_files_are_refused(tmp_path):

@@ -156,10 +156,21 @@ def test_an_untrained_copy_says_so(model, tmp_path):
 
 def test_save_does_not_replace_unless_told(model, tmp_path):
     save_params(model, tmp_path / "model")
-    with pytest.raises(ValueError, match="model exists; give another folder"):
+    with pytest.raises(ValueError, match=r"model exists already; .*overwrite=True"):
         save_params(model, tmp_path / "model")
     save_params(make_params(seed=1), tmp_path / "model", overwrite=True)
     assert same_arrays(load_params(tmp_path / "model"), make_params(seed=1))
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.jsonl", "run.json"])
+def test_save_replaces_neither_a_training_nor_a_home(model, tmp_path, name):
+    save_params(model, tmp_path / "model")
+    (tmp_path / "model" / name).write_text("x")
+    with pytest.raises(ValueError, match=r"holds something else.*or remove it"):
+        save_params(model, tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model" / name).read_text() == "x"
+    with pytest.raises(ValueError, match="is a file; give another folder"):
+        save_params(model, tmp_path / "model" / name, overwrite=True)
 
 
 def test_a_failed_save_leaves_nothing(model, tmp_path, monkeypatch):

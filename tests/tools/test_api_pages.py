@@ -110,11 +110,9 @@ def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "index.html").write_text("")
     assert main([f"--out={tmp_path}"]) == 1
-    text = capsys.readouterr().err
-    assert text == (
-        f"api_pages: {tmp_path} would be replaced, and is no folder of pages (it has no"
-        " index.html and search.js); give another --out\n"
-    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"api_pages: {tmp_path} holds something else")
+    assert line.endswith("give another folder, or remove it")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert main([f"--out={tmp_path / 'thesis.tex'}"]) == 1
     assert (tmp_path / "thesis.tex").is_file()
@@ -123,8 +121,9 @@ def test_a_folder_that_holds_other_things_is_not_replaced(tmp_path, capsys):
 def test_earlier_pages_and_an_empty_folder_are_replaced(tmp_path):
     for _ in range(2):
         write_pages(tmp_path, ["cmrjax.labels"])
-        (tmp_path / "old.html").write_text("")
+        (tmp_path / "cmrjax" / "old.html").write_text("")
     write_pages(tmp_path, ["cmrjax.labels"])
+    assert not (tmp_path / "cmrjax" / "old.html").exists()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["cmrjax", "index.html", "search.js"]
 
@@ -149,3 +148,11 @@ def test_no_docstring_loses_words_or_gains_emphasis_when_it_is_rendered():
     assert spoiled == []
     swallowed = render_helpers.to_html(docstrings.google("In runs/<step>/ it is."))
     assert _words(_text(swallowed)) != _words("In runs/<step>/ it is.")
+
+
+def test_only_pages_are_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        write_pages(tmp_path, ["cmrjax.labels"])
+    write_pages(tmp_path / "docs", ["cmrjax", "cmrjax.labels"])
+    write_pages(tmp_path / "docs", ["cmrjax", "cmrjax.labels"])

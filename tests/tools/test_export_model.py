@@ -63,6 +63,23 @@ def test_the_card_says_what_the_source_was_trained_on(tmp_path, which, step):
     assert "Nothing was measured" not in card
 
 
+def test_overwrite_takes_its_own_folder_only(tmp_path, capsys, monkeypatch):
+    save_params(make_params(), tmp_path / "model")
+    arguments = [f"--model={tmp_path / 'model'}", "--platforms=cpu", "--overwrite"]
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert export_model.main([*arguments, f"--out={out}"]) == 0
+    capsys.readouterr()
+    (out / "thesis.txt").write_text("x")
+    monkeypatch.setattr(export_model, "load_params", lambda _: 1 / 0)  # the slow work
+    for refused in (out, out / "thesis.txt", tmp_path / "model"):
+        assert export_model.main([*arguments, f"--out={refused}"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"export_model: {refused}")
+        assert "give another folder" in line
+    assert (out / "thesis.txt").read_text() == "x"
+
+
 def test_z_is_the_second_argument():
     params = make_params(latent_size=5)
     function = jax.export.deserialize(

@@ -206,3 +206,13 @@ def test_a_hostile_file_is_refused_in_one_line_and_not_run(tmp_path, capsys):
     assert text.count("\n") == 1
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unusable_out_is_said_before_the_weights_are_read(tmp_path, capsys):
+    out = tmp_path / "home"
+    out.mkdir()
+    (out / "thesis.txt").write_text("x")
+    assert import_spade.main([str(tmp_path / "no.pth"), str(out), "--overwrite"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "home holds something else" in line
+    assert (out / "thesis.txt").read_text() == "x"

@@ -205,7 +205,8 @@ def test_latest_checkpoint_goes_by_number(tmp_path):
     assert latest_checkpoint(tmp_path / "missing") is None
     assert latest_checkpoint(tmp_path) is None
     for name in ("9", "10"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "state").mkdir(parents=True)
+    (tmp_path / "99").mkdir()  # no checkpoint: it holds nothing
     assert latest_checkpoint(tmp_path) == tmp_path / "10"
 
 
@@ -259,3 +260,19 @@ def test_a_part_that_is_not_there_is_refused(filled):
         )
     with pytest.raises(ValueError, match=text):
         restore_subtree(filled / "5", {"g_variables": {"spectral": jnp.zeros(4)}})
+
+
+@pytest.mark.parametrize("name", ["\u00b2", "99", "file"])
+def test_what_is_no_checkpoint_is_not_taken_for_the_newest(tmp_path, name):
+    (tmp_path / "7" / "state").mkdir(parents=True)
+    if name == "file":
+        (tmp_path / "99").touch()
+    else:
+        (tmp_path / name).mkdir()
+    assert latest_checkpoint(tmp_path) == tmp_path / "7"
+    assert best_checkpoint(tmp_path) is None
+    if name == "\u00b2":
+        CheckpointStore(tmp_path).close()
+    else:
+        with pytest.raises(ValueError, match=r"99 is no checkpoint .* remove it"):
+            CheckpointStore(tmp_path)
