@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -47,29 +46,6 @@ def test_read_json_names_the_file(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match=r"a\.json: not a JSON file"):
         files.read_json(path)
-
-
-def test_write_npz(tmp_path):
-    files.write_npz(tmp_path / "a.npz", x=np.arange(3))
-    with np.load(tmp_path / "a.npz") as archive:
-        np.testing.assert_array_equal(archive["x"], [0, 1, 2])
-    assert os.listdir(tmp_path) == ["a.npz"]
-
-
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    """Forty members of 64 MB took 2.7 GB, one of 2 GiB a minute."""
-    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        for index in range(3):
-            with archive.open(f"{index}.npy", "w") as file:
-                np.lib.format.write_array(file, np.zeros(1 << 16))
-    assert len(files.read_npz(tmp_path / "w.npz")) == 3
-    monkeypatch.setattr(files, "LARGEST_WEIGHTS", 3 << 19)
-    with pytest.raises(ValueError, match=r"it says 3 arrays of 0\.00 GiB together"):
-        files.read_npz(tmp_path / "w.npz")
-    monkeypatch.undo()
-    monkeypatch.setattr(files, "_MOST_ARRAYS", 2)
-    with pytest.raises(ValueError, match=r"at most 2 of 1\.5 GiB are read"):
-        files.read_npz(tmp_path / "w.npz")
 
 
 def test_content_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -16,11 +16,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cmrjax.array_files import read_npy, read_npz
 from cmrjax.data.nifti import read_nifti
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.records import FilePair, SubjectRecord
 from cmrjax.evaluation.curves import metric_series
-from cmrjax.files import read_npy, read_npz
 from cmrjax.segmentation.label_store import LabelStore
 from cmrjax.simulation.pair_mapping import read_mapping
 from cmrjax.simulation.pair_search import find_pairs

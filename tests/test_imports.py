@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A module imports from its own layer (its own folder only) and from lower layers.
 LAYERS = {
     "files": 0,
+    "array_files": 0,
     "labels": 0,
     "output_folder": 0,
     "folder_lock": 0,
@@ -38,6 +39,7 @@ HEAVY = (
 # The exceptions inside a layer, from and to.
 SIDEWAYS = {
     ("files", "output_folder"),  # a folder is checked before it is replaced
+    ("array_files", "files"),
     ("folder_lock", "output_folder"),  # likewise
     ("synthesis", "training"),  # parameters come from its Orbax checkpoints
     ("segmentation", "training"),  # likewise

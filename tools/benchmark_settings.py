@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.files import read_npz
+from cmrjax.array_files import read_npz
 from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.vgg19 import Vgg19Weights, load_vgg19, prepare_weights
 from experiments.configs.base import Config

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmrjax.files import sha256_file, shorten, write_npz
+from cmrjax.array_files import write_npz
+from cmrjax.files import sha256_file, shorten
 from cmrjax.models.vgg19 import FEATURES, FORMAT, LAYER_WIDTHS, usable_layers
 from cmrjax.output_folder import check_file_place
 from experiments.command_line import run_command

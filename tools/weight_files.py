@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.files import check_total, check_unpacked_size, read_npz, shorten
+from cmrjax.array_files import check_total, check_unpacked_size, read_npz
+from cmrjax.files import shorten
 
 Arrays = dict[str, np.ndarray]
 

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cmrjax.array_files import read_npy
 from cmrjax.data.intensity import IntensityTransform, transform_from_dict
 from cmrjax.data.manifest import ARRAYS, MANIFEST_FILE, fingerprint, read_manifest
 from cmrjax.data.record_array import RecordArray
 from cmrjax.data.tfds_reader import is_tfds, read_tfds, refuse_data_dir, sha256_as_npy
-from cmrjax.files import read_npy, sha256_file, shorten
+from cmrjax.files import sha256_file, shorten
 from cmrjax.labels import LabelSchema
 
 _CHUNK = 64  # slices held in memory while checking

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmrjax.files import read_npz, shorten
+from cmrjax.array_files import read_npz
+from cmrjax.files import shorten
 from cmrjax.models.convolution import convolve
 
 FORMAT = "cmrjax-vgg19-1"

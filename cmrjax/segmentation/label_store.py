@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from cmrjax.array_files import read_npy
 from cmrjax.data.nifti import write_volume
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.subject import PreparedSubject, PreparedVolume
 from cmrjax.files import (
     atomic_directory,
     read_json,
-    read_npy,
     sha256_json,
     shorten,
     write_bytes,

@@ -16,7 +16,8 @@ from typing import IO
 
 import numpy as np
 
-from cmrjax.files import ZIP_ERRORS, check_unpacked_size, shorten
+from cmrjax.array_files import ZIP_ERRORS, check_unpacked_size
+from cmrjax.files import shorten
 from cmrjax.labels import MULTI_TISSUE, LabelSchema
 from cmrjax.simulation.tissues import TISSUE_IDS
 from cmrjax.simulation.xcat_organs import (

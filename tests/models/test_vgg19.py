@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from cmrjax.files import read_npz, write_npz
+from cmrjax.array_files import read_npz, write_npz
 from cmrjax.losses.perceptual import perceptual_loss
 from cmrjax.models.vgg19 import (
     FEATURES,
