@@ -115,20 +115,9 @@ def run(
         if not is_new and (workdir / MODEL_FILE).is_file():
             earlier = read_provenance(workdir)
             started = {k: earlier[k] for k in ("started_from",) if k in earlier}
-        write_description(
-            workdir,
-            _describe(trainer, data),
-            provenance={**facts, "data": data.train.facts, **started},
-        )
-    iterator: Any = make_train_iterator(
-        data.train,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        flip=False,  # done on the device, with the rest of the augmentation
-        num_threads=config.data.num_threads,
-        prefetch=config.data.prefetch,
-        rows=trainer.placement.rows(trainer.batch_size),
-    )
+        record = {**facts, "data": data.train.facts, **started}
+        write_description(workdir, _describe(trainer, data), provenance=record)
+    iterator = _make_iterator(config, trainer, data)
     training = Training(
         trainer,
         constants=(),
@@ -138,6 +127,20 @@ def run(
         validated=data.validation.fingerprint,
     )
     return train(config, workdir, training, iterator, facts, profile=profile, stop=stop)
+
+
+def _make_iterator(
+    config: Config, trainer: SegmentationTrainer, data: SegmentationData
+) -> Any:
+    return make_train_iterator(
+        data.train,
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        flip=False,  # done on the device, with the rest of the augmentation
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+        rows=trainer.placement.rows(trainer.batch_size),
+    )
 
 
 def make_trainer(config: Config, data: SegmentationData) -> SegmentationTrainer:

@@ -114,13 +114,8 @@ def forecast(
     _warn_of_memory(compiled.program_bytes, there)
     if batch is not None:
         seconds_per_step = _try(trainer, compiled, arguments, batch)
-    process = None
-    if jax.local_devices()[0].platform == "cpu":
-        # XLA counts the arrays of a step alone. Measured on cavity_a1_cpu (GiB): 0.88
-        # by that count; the process had 1.80 when it was compiled and 2.77 after steps.
-        process = peak_host_bytes()
-        if batch is None:
-            process = max(process, _resident_bytes() + compiled.program_bytes)
+    process = _process_memory(compiled, tried=batch is not None)
+    if process is not None:
         _warn_of_memory(process, there)
     return Forecast(
         steps,
@@ -132,6 +127,18 @@ def forecast(
         kept + 1,
         free,
     )
+
+
+def _process_memory(compiled: CompiledStep, *, tried: bool) -> int | None:
+    """What the process takes where the host is the device, else None.
+
+    XLA counts the arrays of a step alone. Measured on cavity_a1_cpu (GiB): 0.88 by that
+    count; the process had 1.80 when it was compiled and 2.77 after steps.
+    """
+    if jax.local_devices()[0].platform != "cpu":
+        return None
+    peak = peak_host_bytes()
+    return peak if tried else max(peak, _resident_bytes() + compiled.program_bytes)
 
 
 def _warn_of_memory(needed: int, there: int | None) -> None:

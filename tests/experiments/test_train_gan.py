@@ -176,7 +176,7 @@ def test_the_command_saves_and_exits_on_sigterm_and_continues(data, tmp_path):
     assert "s/step" in text
     assert "left " in text
     assert re.search(
-        r"ahead: 100000 steps of .* s, .* memory of a step .* on disk", text
+        r"ahead: 100000 steps of .* s, .* memory of the process .* on disk", text
     )
     assert f"profile of 2 steps in {workdir / 'profile'}" in text
     saved = latest_checkpoint(workdir / "checkpoints")
