@@ -38,8 +38,8 @@ def get_config():
 def gan_config(data: pathlib.Path) -> Any:
     """Eight images a step; one generator pass compiles sooner.
 
-    Adam without a first moment moves each weight by its rate, whichever way the noise of
-    float32 points where the gradient is nearly zero; small rates keep that noise small.
+    Adam without a first moment moves each weight by its rate, whichever way float32's
+    noise points where a gradient is nearly zero; small rates keep that noise small.
     """
     config = tiny_run.tiny_config(data)
     config.optimizer.g_learning_rate = 1e-6
