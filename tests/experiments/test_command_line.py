@@ -12,8 +12,10 @@ import pytest
 from experiments.command_line import refuse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A shell lets what it starts in the background ignore Ctrl-C; here it counts.
 PROGRAM = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from experiments.command_line import run_command
 def main():
     try:
@@ -38,7 +40,10 @@ def test_a_signal_ends_a_command_in_one_line(number):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == "cleaned\n"
     assert err == "tool: interrupted; nothing was left half-written\n"
@@ -82,7 +87,10 @@ def test_no_worker_outlives_simulate(tmp_path, number):
         time.sleep(1)
         workers = _children(process.pid)
         process.send_signal(number)
-        _, err = process.communicate(timeout=120)
+        try:
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     _wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in workers))
     if number == signal.SIGTERM:
         assert process.returncode == 130
