@@ -440,6 +440,13 @@ def test_xcat(tmp_path, kind):
     _refused(lambda: open_xcat(path).read_labels(1), "xcat.zip")
 
 
+def test_xcat_with_a_member_without_a_name(tmp_path):
+    path = tmp_path / "xcat.zip"
+    content = _zip({"Q": b"", "a.par": b""})
+    path.write_bytes(content.replace(b"Q", b"\0"))  # where a name ends
+    _refused(lambda: open_xcat(path), "xcat.zip")
+
+
 def test_xcat_with_damaged_members(tmp_path):
     path = tmp_path / "xcat.zip"
     content = bytearray(_zip({"a_act_1.bin": _VOLUME, "a.par": _xcat()}))
@@ -475,8 +482,13 @@ def test_mapping(tmp_path, kind):
 
 @pytest.mark.parametrize(
     "row",
-    ['a.nii,b.nii,p,"E\nD",', "a.nii,b.nii,p,ED," + "9" * 5000, ",,,,"],
-    ids=["two lines", "frame of 5000 digits", "empty"],
+    [
+        'a.nii,b.nii,p,"E\nD",',
+        "a.nii,b.nii,p,ED," + "9" * 5000,
+        ",,,,",
+        "/,/,p,ED,",
+    ],
+    ids=["two lines", "frame of 5000 digits", "empty", "the root folder"],
 )
 def test_table_of_pairs(tmp_path, row):
     path = tmp_path / "pairs.csv"

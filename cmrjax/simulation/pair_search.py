@@ -88,6 +88,15 @@ def _from_table(
                 f"{source}, line {line}: frame {_text(repr(frame))}; expected 0, 1, ..."
                 " or nothing"
             )
+        elif absent := [
+            row[name]
+            for name in ("image", "label")
+            if not _is_file(source.parent / row[name])
+        ]:
+            problems.append(
+                f"{source}, line {line}: {_text(repr(absent[0]))}: no such file;"
+                f" correct it (relative to {source.parent})"
+            )
         else:
             image, label = (source.parent / row[name] for name in ("image", "label"))
             number = int(frame) if frame else mapping.frames.get(phase)

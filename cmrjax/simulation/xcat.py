@@ -252,7 +252,8 @@ def _member_names(path: Path) -> list[str]:
     else:
         try:
             with zipfile.ZipFile(path) as archive:
-                found = [i.filename for i in archive.infolist() if not i.is_dir()]
+                names = [info.filename for info in archive.infolist()]
+                found = [name for name in names if not name.endswith("/")]
         except FileNotFoundError:
             raise
         except (ValueError, *ZIP_ERRORS) as error:

@@ -56,6 +56,8 @@ def test_patterns_that_cannot_work_are_refused(tmp_path):
 def test_a_table_names_pairs_from_its_folder(tmp_path):
     table = tmp_path / "t" / "pairs.csv"
     table.parent.mkdir()
+    for name in ("a.nii", "a_gt.nii", "b.nii", "b_gt.nii"):
+        (table.parent / name).touch()
     table.write_text(
         "subject,phase,image,label,frame\n"
         "A,ED,a.nii,a_gt.nii,3\n"
