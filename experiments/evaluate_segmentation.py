@@ -31,7 +31,7 @@ from experiments.command_line import run_command
 from experiments.segmentation_validation import predict_labels, segmentation_panel
 
 FILE = "segmentation.json"
-is_evaluation = holds_only(FILE, "provenance.json", "panel.png")
+is_evaluation = holds_only("provenance.json", FILE, "panel.png")
 BATCH_SIZE = 16
 
 

@@ -318,10 +318,10 @@ def test_which_classes_are_blood_dark_and_mixed(data):
             20,
             r"slices of 20 pixels .*levels = 3 takes multiples of 8",
         ),
-        ("loss.gamma", 0.0, r"gamma is 0\.0; expected a positive"),
+        ("loss.gamma", 0.0, r"gamma is 0\.0; expected above 0"),
         ("training.batch_size", 3, "does not divide among 2 devices"),
         ("augmentation.smallest_scale", 3.0, "scales from 3.0 to 1.35"),
-        ("model.dropout", 1.0, "dropout 1.0; expected"),
+        ("model.dropout", 1.0, r"dropout is 1\.0; expected at least 0 and below 1"),
     ],
 )
 def test_bad_settings_end_before_anything_is_written(
