@@ -167,7 +167,7 @@ def test_latest_checkpoint_goes_by_number(tmp_path):
     assert latest_checkpoint(tmp_path / "missing") is None
     assert latest_checkpoint(tmp_path) is None
     for name in ("9", "10"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "state").mkdir(parents=True)
     assert latest_checkpoint(tmp_path) == tmp_path / "10"
 
 
