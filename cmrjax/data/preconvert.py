@@ -174,9 +174,8 @@ def run_preparation(
         say(f"--nominal-spacing-except: no such subject: {', '.join(unknown)}")
     for line in (*plan.notices, *(f"problem: {p}" for p in plan.problems)):
         say(line)
-    with atomic_directory(
-        plan.out, overwrite=plan.overwrite, ours=is_prepared
-    ) as folder:
+    replaced: Any = {"overwrite": plan.overwrite, "ours": is_prepared}
+    with atomic_directory(plan.out, **replaced) as folder:
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(

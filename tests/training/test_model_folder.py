@@ -33,7 +33,7 @@ SEGMENTER = SegmenterDescription(CAVITY, UnetArchitecture(4), 64)
 def write(folder, description, *, steps=()):
     write_description(folder, description, provenance={})
     for step in steps:
-        (folder / CHECKPOINTS / str(step)).mkdir(parents=True)
+        (folder / CHECKPOINTS / str(step) / "state").mkdir(parents=True)
     return folder
 
 
