@@ -119,8 +119,9 @@ def test_what_is_no_acdc_folder_is_said(tmp_path):
 
 
 def test_the_command_prepares_it(tmp_path, capsys):
-    write_patient(tmp_path / "training", "patient001")
-    arguments = ["--dataset=acdc", f"--source={tmp_path}", "--image-size=32"]
+    source = tmp_path / "database"
+    write_patient(source / "training", "patient001")
+    arguments = ["--dataset=acdc", f"--source={source}", "--image-size=32"]
     assert prepare_data.main([*arguments, f"--out={tmp_path / 'out'}"]) == 0
     assert "ACDC    " in capsys.readouterr().out
     data = PreparedDataset.open(tmp_path / "out", verify="full")

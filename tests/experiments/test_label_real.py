@@ -322,18 +322,19 @@ def test_help_names_every_option(capsys):
 
 
 def test_a_signal_keeps_what_is_done(tmp_path):
-    """SIGTERM while the second subject is read: the first one stays."""
+    """SIGTERM while the second subject is labelled: the first one stays."""
     source = write_small_set(tmp_path / "in")
-    endless = source / "P1" / "P1_sa.nii.gz"
-    endless.unlink()
-    os.mkfifo(endless)  # reading it waits for ever
     options = ["--model=x", "--dataset=mnms", f"--source={source}", "--image-size=32"]
     options.append(f"--out={tmp_path / 'out'}")
     program = (
-        "import signal, sys\n"
+        "import signal, sys, time\n"
         "from experiments import label_real\n"
         "from tests.segmentation.fake_segmenter import FakeSegmenter\n"
-        "label_real.load_model = lambda folder: FakeSegmenter()\n"
+        "class Endless(FakeSegmenter):\n"
+        "    def probabilities(self, volume, grid):\n"
+        "        time.sleep(600 if self.calls == 2 else 0)  # after ED and ES of P0\n"
+        "        return super().probabilities(volume, grid)\n"
+        "label_real.load_model = lambda folder: Endless()\n"
         "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         f"sys.exit(label_real.main({options!r}))\n"
     )

@@ -88,8 +88,9 @@ def saved_state(workdir: pathlib.Path, config):
 
 def test_each_program_is_compiled_once(unbroken):
     """Nine steps, four validations, checkpoints, panels of as many slices."""
-    for name in ("jit(train_step)", "jit(_init)", "jit(predict)", "jit(_count)"):
+    for name in ("jit(train_step)", "jit(_init)", "jit(predict)"):
         assert COMPILED.count(name) == 1, name
+    assert COMPILED.count("jit(_count)") <= 1  # another test may have had these shapes
 
 
 def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):

@@ -221,8 +221,13 @@ def test_what_cannot_be_loaded_is_said(model, tmp_path):
     write_description(tmp_path, model.description, provenance={})
     with pytest.raises(ValueError, match=r"no checkpoint yet: nothing is in .*checkp"):
         load_params(tmp_path)
-    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
-    with pytest.raises(ValueError, match="checkpoints/5 does not hold the model"):
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)  # empty: no checkpoint
+    with pytest.raises(ValueError, match="no checkpoint yet"):
+        load_params(tmp_path)
+    (tmp_path / "checkpoints" / "5" / "state").mkdir()
+    with pytest.raises(
+        ValueError, match="checkpoints/5 is damaged .*; remove that fol"
+    ):
         load_params(tmp_path)
 
 
