@@ -225,9 +225,7 @@ def test_what_cannot_be_loaded_is_said(model, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint yet"):
         load_params(tmp_path)
     (tmp_path / "checkpoints" / "5" / "state").mkdir()
-    with pytest.raises(
-        ValueError, match="checkpoints/5 is damaged .*; remove that fol"
-    ):
+    with pytest.raises(ValueError, match=r"checkpoints/5 is damaged .*; remove tha"):
         load_params(tmp_path)
 
 
