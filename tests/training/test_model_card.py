@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from cmrjax.files import write_json
-from cmrjax.training.checkpoint import CheckpointStore, Criterion
+from cmrjax.training.checkpoint import STATE, CheckpointStore, Criterion
 from cmrjax.training.description import write_description
 from cmrjax.training.model_card import LICENCES, model_card, write_model_card
 from tests.synthesis.tiny_models import make_params
@@ -42,7 +42,7 @@ def test_what_is_recorded_stands_on_the_page(tmp_path):
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     timing = {"batch_size": 8, "devices": ["cpu"], "peak_host_bytes": 3 * 2**30}
     write_json(folder / "timing.json", timing)
-    (folder / "checkpoints" / "50").mkdir(parents=True)
+    (folder / "checkpoints" / "50" / STATE).mkdir(parents=True)
     write_model_card(folder)
     text = (folder / "MODEL_CARD.md").read_text()
     for part in (
