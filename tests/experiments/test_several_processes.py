@@ -193,11 +193,7 @@ def _assert_equal_runs(
     other_name, expected = command.state(data, other)
     assert name == other_name
     for field, variables in expected.items():
-        values, others = (
-            np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-            for tree in (variables, found[field])
-        )
-        assert relative_error(others, values) < 1e-3, field
+        assert relative_error(_flat(found[field]), _flat(variables)) < 1e-3, field
     losses, others = (
         {
             row["step"]: {k: v for k, v in row.items() if k not in RATES}
@@ -210,6 +206,10 @@ def _assert_equal_runs(
     for step, row in others.items():
         for key, value in row.items():
             assert losses[step][key] == pytest.approx(value, rel=1e-3), (step, key)
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 
 
 def test_two_processes_stop_together_continue_and_equal_one(tmp_path):
@@ -245,6 +245,7 @@ def test_devices_change_and_the_run_does_not(command, tmp_path):
     """One process, two, two again, one with eight devices, one with one."""
     data, workdir = command.data(tmp_path / "prepared"), tmp_path / "run"
     command.run(data, workdir, 10 // command.steps)
+    _, begun = command.state(data, workdir)
     arguments = command.arguments(data, workdir)
     step = _stop_two(command, arguments, workdir)
     whole = 10 * (step // 10 + 1)
@@ -255,6 +256,12 @@ def test_devices_change_and_the_run_does_not(command, tmp_path):
     assert "1 device (cpu) in 1 process, batch 8: 8 on each device" in said
     command.run(data, tmp_path / "unbroken", (whole + 20) // command.steps)
     _assert_equal_runs(command, data, workdir, tmp_path / "unbroken")
+    _, found = command.state(data, workdir)
+    _, expected = command.state(data, tmp_path / "unbroken")
+    for field, variables in expected.items():
+        values, others, start = map(_flat, (variables, found[field], begun[field]))
+        moved = np.linalg.norm(values - start)
+        assert np.linalg.norm(others - values) < 1e-2 * moved, field
 
 
 def test_an_error_in_one_process_ends_both_with_its_message(tmp_path):
