@@ -79,16 +79,30 @@ def read_json(path: str | Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        ValueError: If the file is not JSON; names the file.
+        ValueError: If the file is not JSON, which has neither NaN nor infinity; names
+            the file.
         OSError: If the file cannot be read.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_without_repeats)
+        return json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError) as error:  # also numbers of 5000 digits
         raise ValueError(
             f"{path}: not a JSON file ({shorten(error)}); repair it or fetch it again"
         ) from error
+
+
+def _finite(text: str) -> float:
+    """Reads a number; what is written cannot be infinite, so neither what is read."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shorten(text, 20)} is not a finite number")
+    return number
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -48,6 +48,16 @@ def test_read_json_names_the_file(tmp_path):
         files.read_json(path)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_read_json_has_finite_numbers_alone(tmp_path, number):
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"a": [{number}]}}')
+    with pytest.raises(
+        ValueError, match=rf"a\.json: .*{number} is not a finite number"
+    ):
+        files.read_json(path)
+
+
 def test_content_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     done = []
     sync, rename = os.fsync, os.replace

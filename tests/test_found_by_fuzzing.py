@@ -200,9 +200,14 @@ def test_score_of_a_checkpoint(tmp_path, content):
     _refused(lambda: best_checkpoint(tmp_path), str(tmp_path / "7"))
 
 
-def test_model_card_of_a_damaged_folder(tmp_path, model):
+@pytest.mark.parametrize(
+    "change",
+    [(("architecture",), None), (("spacing",), ""), (("provenance",), "x")],
+    ids=["no architecture", "spacing of text", "provenance of text"],
+)
+def test_model_card_of_a_damaged_folder(tmp_path, model, change):
     content = json.loads((model / "model.json").read_text())
-    (tmp_path / "model.json").write_text(_changed(content, ("architecture",), None))
+    (tmp_path / "model.json").write_text(_changed(content, *change))
     _refused(lambda: model_card(tmp_path), "model.json")
 
 
@@ -551,5 +556,7 @@ def test_a_damaged_store_of_labels_is_labelled_again(tmp_path):
         assert store.load(record) is None
     path.write_text("[")
     assert store.load(record) is None
+    (tmp_path / "settings.json").write_text('{"seed": Infinity}')
+    _refused(lambda: LabelStore(tmp_path, {"seed": 0}), "settings.json")
     (tmp_path / "settings.json").write_text("[]")
     _refused(lambda: LabelStore(tmp_path, {"seed": 0}), "settings.json")

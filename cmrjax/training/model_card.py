@@ -15,6 +15,7 @@ from cmrjax.training.description import (
     MODEL_FILE,
     ModelDescription,
     SegmenterDescription,
+    read_description,
 )
 from cmrjax.training.model_folder import BEST, CHECKPOINTS
 from cmrjax.training.model_record import COPY, MADE, SNAPSHOT, snapshot
@@ -34,7 +35,8 @@ LICENCES = {
 _UNKNOWN_LICENCE = (
     "Not stated. Whoever passes this model on must know whether the data allow it{how}."
 )
-_KINDS = {kind.FORMAT: kind.NOUN for kind in (ModelDescription, SegmenterDescription)}
+_KINDS = {kind.FORMAT: kind for kind in (ModelDescription, SegmenterDescription)}
+_UNFIT = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 _LIMITS = {
     ModelDescription.NOUN: (
         "Makes pictures that look like cardiac MR for given labels. They are not scans "
@@ -74,7 +76,9 @@ def model_card(directory: str | Path, *, name: str = "") -> str:
     """
     try:
         return _page(Path(directory), name)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
+    except _UNFIT as error:
+        if isinstance(error, ValueError) and str(directory) in str(error):
+            raise
         files = f"{MODEL_FILE}, {METRICS_FILE} or {TIMING_FILE}"
         raise ValueError(
             f"{directory}: {files} is damaged ({shorten(repr(error))}); fetch the model"
@@ -84,7 +88,9 @@ def model_card(directory: str | Path, *, name: str = "") -> str:
 
 def _page(directory: Path, name: str) -> str:
     model = read_json(directory / MODEL_FILE)
-    noun = _KINDS[model["format"]]
+    kind = _KINDS.get(model["format"], ModelDescription)
+    read_description(directory, kind)  # for its words, where a value does not fit
+    noun = kind.NOUN
     facts = model.get("provenance", {})
     parts = {
         "What it is": _network(model, noun, facts),

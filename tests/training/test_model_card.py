@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import pytest
 
 from cmrjax.files import write_json
+from cmrjax.labels import CAVITY
+from cmrjax.models.unet import UnetArchitecture
 from cmrjax.training.checkpoint import STATE, CheckpointStore, Criterion
-from cmrjax.training.description import write_description
+from cmrjax.training.description import SegmenterDescription, write_description
 from cmrjax.training.model_card import LICENCES, model_card, write_model_card
 from tests.synthesis.tiny_models import make_params
 
@@ -140,20 +142,10 @@ def test_licence(tmp_path, config, dataset, expected):
 
 
 def test_a_segmentation_network_has_its_own_limits(tmp_path):
-    (tmp_path / "model.json").write_text(
-        json.dumps(
-            {
-                "format": "cmrjax-segmenter-1",
-                "schema": {"name": "s", "class_names": ["background"]},
-                "architecture": {"levels": 2},
-                "image_size": 64,
-                "spacing": 1.25,
-                "transform": {"name": "zscore"},
-            }
-        )
-    )
+    description = SegmenterDescription(CAVITY, UnetArchitecture(4, 2), image_size=64)
+    write_description(tmp_path, description, provenance={})
     text = model_card(tmp_path)
-    assert "U-Net; levels 2." in text
+    assert "- U-Net; num_classes 4, base_features 2" in text
     assert "errs most at the base and apex" in text
 
 
@@ -161,5 +153,5 @@ def test_the_kind_of_a_model_is_what_its_format_says(tmp_path):
     folder = _folder(tmp_path / "m")
     content = json.loads((folder / "model.json").read_text())
     write_json(folder / "model.json", {**content, "format": "other"})
-    with pytest.raises(ValueError, match=r"m: model\.json, .* is damaged .*'other'"):
+    with pytest.raises(ValueError, match=r"m/model\.json: format is 'other'"):
         model_card(folder)
