@@ -143,7 +143,7 @@ class SegmenterDescription(NetworkDescription[UnetArchitecture]):
         return dataclasses.replace(super().from_dict(content), mirrored=mirrored)
 
 
-Description = TypeVar("Description", ModelDescription, SegmenterDescription)
+Description = TypeVar("Description", bound=NetworkDescription[Any])
 
 
 def write_description(
