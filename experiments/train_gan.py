@@ -13,7 +13,7 @@ Ctrl-C or SIGTERM saves and exits.
 
 from pathlib import Path
 
-from cmrjax.training.checkpoint import latest_checkpoint
+from cmrjax.training.checkpoint_folder import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import ModelDescription, write_description
 from cmrjax.training.gan_trainer import GanTrainer

@@ -26,7 +26,7 @@ from cmrjax.models.spade_generator import DTYPES
 from cmrjax.models.unet import Unet, UnetArchitecture
 from cmrjax.segmentation.params import SegmenterParams, load_segmenter
 from cmrjax.training.augmentation import Augmentation
-from cmrjax.training.checkpoint import latest_checkpoint
+from cmrjax.training.checkpoint_folder import latest_checkpoint
 from cmrjax.training.compilation_cache import enable_compilation_cache
 from cmrjax.training.description import (
     MODEL_FILE,

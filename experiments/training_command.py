@@ -10,7 +10,8 @@ from typing import Any
 import jax
 
 from cmrjax.training.agreement import make_agreement
-from cmrjax.training.checkpoint import CheckpointStore, Criterion, latest_checkpoint
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import Criterion, latest_checkpoint
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.forecast import forecast
 from cmrjax.training.loop import (

@@ -27,7 +27,8 @@ from cmrjax.simulation.pair_search import find_pairs
 from cmrjax.simulation.population_folder import claim_folder
 from cmrjax.simulation.xcat import open_xcat
 from cmrjax.synthesis.params import load_params, save_params
-from cmrjax.training.checkpoint import CheckpointStore, best_checkpoint
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import best_checkpoint
 from cmrjax.training.description import ModelDescription, read_description
 from cmrjax.training.model_card import model_card
 from cmrjax.training.writers import read_metrics

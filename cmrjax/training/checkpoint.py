@@ -6,10 +6,7 @@ renames it at the end, so that a checkpoint that exists is whole.
 """
 
 import contextlib
-import dataclasses
-import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,38 +16,18 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from cmrjax.files import shorten
+from cmrjax.training.checkpoint_folder import (
+    NOT_STATED,
+    STATE,
+    Criterion,
+    Score,
+    latest_checkpoint,
+    named_errors,
+    refuse_strays,
+    stored_scores,
+)
 
-STATE, POSITION, FACTS, METRICS = "state", "position", "facts", "metrics"
-SCORE, METRIC, VALIDATED = "score", "metric", "validated"
-_STEP = re.compile("[0-9]+")  # not every digit of Unicode
-
-
-@dataclasses.dataclass(frozen=True)
-class Criterion:
-    """What a score is of; scores of different ones are not compared.
-
-    Attributes:
-      metric: its name; "": not stated.
-      validated: fingerprint of the data that it was computed on.
-    """
-
-    metric: str = ""
-    validated: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """How good a checkpoint's validation was, the higher the better."""
-
-    value: float
-    criterion: Criterion
-
-    def by(self, criterion: Criterion) -> float:
-        """The value; minus infinity where it is of another criterion."""
-        return self.value if self.criterion == criterion else -math.inf
-
-
-NOT_STATED = Criterion()
+POSITION, FACTS = "position", "facts"  # of a checkpoint, beside its state
 
 
 class CheckpointStore:
@@ -78,24 +55,24 @@ class CheckpointStore:
             raise ValueError(f"keep is {keep}; at least 1 checkpoint must be kept")
         self._directory = Path(directory).absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
-        _refuse_strays(self._directory)
-        _stored_scores(self._directory)  # Orbax reads them too, and names no file
+        refuse_strays(self._directory)
+        stored_scores(self._directory)  # Orbax reads them too, and names no file
         self._criterion = criterion
 
-        def score_of(metrics: Mapping[str, Any]) -> float:
-            return _score_of(metrics).by(criterion)
+        def value_of(metrics: Mapping[str, Any]) -> float:
+            return Score.of(metrics).by(criterion)
 
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
                 create=False,
                 multiprocessing_options=_processes(range(jax.process_count())),
-                best_fn=score_of,  # makes Orbax store the score
+                best_fn=value_of,  # makes Orbax store the score
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                     [
                         checkpoint_managers.LatestN(keep),
                         checkpoint_managers.BestN(
-                            get_metric_fn=score_of,
+                            get_metric_fn=value_of,
                             n=1,
                             keep_checkpoints_without_metrics=False,
                         ),
@@ -121,9 +98,7 @@ class CheckpointStore:
     def best_score(self) -> float:
         """Highest score by the criterion, minus infinity where none has one."""
         found = (self._manager.metrics(step) for step in self._manager.all_steps())
-        scores = (
-            _score_of(metrics).by(self._criterion) for metrics in found if metrics
-        )
+        scores = (Score.of(metrics).by(self._criterion) for metrics in found if metrics)
         return max(scores, default=-math.inf)
 
     def path(self, step: int) -> Path:
@@ -153,6 +128,7 @@ class CheckpointStore:
         """
         if step in self._manager.all_steps():
             return
+        scored = None if score is None else Score(score, self._criterion)
         with self._named_failure():
             self._manager.save(
                 step,
@@ -161,16 +137,8 @@ class CheckpointStore:
                     position=ocp.args.JsonSave(dict(position)),
                     facts=ocp.args.JsonSave(dict(facts)),
                 ),
-                metrics={} if score is None else self._stated(score),
+                metrics={} if scored is None else scored.to_metrics(),
             )
-
-    def _stated(self, score: float) -> dict[str, Any]:
-        criterion = self._criterion
-        return {
-            SCORE: score,
-            METRIC: criterion.metric,
-            VALIDATED: criterion.validated,
-        }
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, dict, dict]:
         """Reads a checkpoint.
@@ -191,7 +159,7 @@ class CheckpointStore:
                 f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
             )
-        with _named_errors(self.path(step)):
+        with named_errors(self.path(step)):
             found = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -234,75 +202,6 @@ class CheckpointStore:
             ) from error
 
 
-def latest_checkpoint(directory: str | Path) -> Path | None:
-    """Returns the newest whole checkpoint below a folder, None where there is none."""
-    directory = Path(directory)
-    if not directory.is_dir():
-        return None
-    steps = [int(p.name) for p in directory.iterdir() if _is_whole(p)]
-    return directory / str(max(steps)) if steps else None
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a path is a checkpoint; an empty folder or a file is none."""
-    return _STEP.fullmatch(path.name) is not None and (path / STATE).is_dir()
-
-
-def _refuse_strays(directory: Path) -> None:
-    """Refuses what Orbax would take for the newest checkpoint, and save none before."""
-    newest = latest_checkpoint(directory)
-    step = -1 if newest is None else int(newest.name)
-    for path in sorted(directory.iterdir()):
-        named = _STEP.fullmatch(path.name) is not None
-        if named and int(path.name) > step and not _is_whole(path):
-            raise ValueError(f"{path} is no checkpoint (it has no {STATE}); remove it")
-
-
-def best_checkpoint(directory: str | Path) -> Path | None:
-    """Returns the checkpoint of the highest score below a folder.
-
-    By the criterion of the newest score: what was validated by another metric, or on
-    other slices, is not compared. None where no checkpoint has a score.
-    """
-    found = best_score(directory)
-    return None if found is None else Path(directory) / str(found[0])
-
-
-def best_score(directory: str | Path) -> tuple[int, Score] | None:
-    """Returns the step of `best_checkpoint` and its score, None where there is none."""
-    directory = Path(directory)
-    if not directory.is_dir():
-        return None
-    scores = {k: v for k, v in _stored_scores(directory).items() if v.value > -math.inf}
-    if not scores:
-        return None
-    criterion = scores[max(scores)].criterion
-    step = max(scores, key=lambda step: (scores[step].by(criterion), step))
-    return step, scores[step]
-
-
-def _stored_scores(directory: Path) -> dict[int, Score]:
-    """Score of each checkpoint below a folder by its step.
-
-    Raises:
-      ValueError: one is damaged; names its folder.
-    """
-    scores = {}
-    for path in directory.iterdir():
-        file = path / METRICS / METRICS  # as Orbax names it
-        if _STEP.fullmatch(path.name) and file.is_file():
-            with _named_errors(path):
-                scores[int(path.name)] = _score_of(
-                    json.loads(file.read_text(encoding="utf-8"))
-                )
-    return scores
-
-
-def _score_of(metrics: Mapping[str, Any]) -> Score:
-    criterion = Criterion(str(metrics.get(METRIC, "")), str(metrics.get(VALIDATED, "")))
-    return Score(float(metrics.get(SCORE, -math.inf)), criterion)
-
-
 def holds(checkpoint: str | Path, field: str) -> bool:
     """Tells whether a checkpoint's state has arrays below a field of that name."""
     path = (Path(checkpoint) / STATE).absolute()
@@ -341,25 +240,13 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
         multiprocessing_options=options,
     )
-    with _named_errors(checkpoint):
+    with named_errors(checkpoint):
         return checkpointer.restore(
             (Path(checkpoint) / STATE).absolute(),
             args=ocp.args.PyTreeRestore(
                 item=target, restore_args=restore_args, partial_restore=True
             ),
         )
-
-
-@contextlib.contextmanager
-def _named_errors(checkpoint: str | Path) -> Iterator[None]:
-    """Turns what Orbax raises for damaged files, of many kinds, into one line."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(
-            f"{checkpoint} is damaged ({shorten(error) or type(error).__name__});"
-            " remove that folder, the checkpoint before it is taken then"
-        ) from error
 
 
 def _processes(indices: Iterable[int]) -> Any:
@@ -396,7 +283,7 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     handler: Any = ocp.PyTreeCheckpointHandler()
-    with _named_errors(path.parent):
+    with named_errors(path.parent):
         return _shapes(handler.metadata(path).tree)
 
 

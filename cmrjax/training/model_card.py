@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrjax.files import read_json, shorten, write_text
-from cmrjax.training.checkpoint import best_score, latest_checkpoint
+from cmrjax.training.checkpoint_folder import best_score, latest_checkpoint
 from cmrjax.training.description import (
     MODEL_FILE,
     ModelDescription,

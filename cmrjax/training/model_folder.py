@@ -8,11 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmrjax.training.checkpoint import (
-    best_checkpoint,
-    latest_checkpoint,
-    restore_subtree,
-)
+from cmrjax.training.checkpoint import restore_subtree
+from cmrjax.training.checkpoint_folder import best_checkpoint, latest_checkpoint
 from cmrjax.training.description import Description, read_description
 
 CHECKPOINTS = "checkpoints"

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import restore_subtree
+from cmrjax.training.checkpoint_folder import latest_checkpoint
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.gan_data import open_gan_data

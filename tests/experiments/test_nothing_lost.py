@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from cmrjax.synthesis.params import load_params, save_params
-from cmrjax.training.checkpoint import latest_checkpoint, restore_subtree
+from cmrjax.training.checkpoint import restore_subtree
+from cmrjax.training.checkpoint_folder import latest_checkpoint
 from experiments import prepare_data, simulate, synthesize, train_gan
 from experiments.gan_data import open_gan_data
 from experiments.gan_setup import make_trainer

@@ -16,12 +16,8 @@ import pytest
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.checkpoint import (
-    Criterion,
-    best_score,
-    latest_checkpoint,
-    restore_subtree,
-)
+from cmrjax.training.checkpoint import restore_subtree
+from cmrjax.training.checkpoint_folder import Criterion, best_score, latest_checkpoint
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1

@@ -16,7 +16,8 @@ import pytest
 
 from cmrjax.segmentation.params import load_segmenter
 from cmrjax.synthesis.params import load_params
-from cmrjax.training.checkpoint import CheckpointStore, latest_checkpoint
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import latest_checkpoint
 from cmrjax.training.plateau import start_plateau
 from cmrjax.training.writers import read_metrics
 from experiments import train_segmentation, training_command

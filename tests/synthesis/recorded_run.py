@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from cmrjax.files import write_json
 from cmrjax.synthesis.params import ModelParams
-from cmrjax.training.checkpoint import CheckpointStore, Criterion
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import Criterion
 from cmrjax.training.description import write_description
 from cmrjax.training.model_card import LICENCES
 

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmrjax.training.checkpoint import (
-    CheckpointStore,
+from cmrjax.training.checkpoint import CheckpointStore, restore_subtree
+from cmrjax.training.checkpoint_folder import (
     Criterion,
     best_checkpoint,
     latest_checkpoint,
-    restore_subtree,
 )
 from cmrjax.training.sharding import data_parallel
 from cmrjax.training.state import GanState
@@ -199,15 +198,6 @@ def test_a_half_written_checkpoint_is_not_seen(filled):
         assert store.latest_step == 6
         state, _, _ = store.restore(6, abstract(make_state()))
     assert_equal(state, make_state(6))
-
-
-def test_latest_checkpoint_goes_by_number(tmp_path):
-    assert latest_checkpoint(tmp_path / "missing") is None
-    assert latest_checkpoint(tmp_path) is None
-    for name in ("9", "10"):
-        (tmp_path / name / "state").mkdir(parents=True)
-    (tmp_path / "99").mkdir()  # no checkpoint: it holds nothing
-    assert latest_checkpoint(tmp_path) == tmp_path / "10"
 
 
 def test_an_empty_folder_has_no_latest_step(tmp_path):

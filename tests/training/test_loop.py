@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 from cmrjax.data.pipeline import make_train_iterator
-from cmrjax.training.checkpoint import (
-    CheckpointStore,
-    best_checkpoint,
-    latest_checkpoint,
-)
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import best_checkpoint, latest_checkpoint
 from cmrjax.training.loop import Hooks, LoopSettings, NonFiniteLossError, run_loop
 from cmrjax.training.signals import StopRequest
 from cmrjax.training.writers import METRICS_FILE, MetricWriter

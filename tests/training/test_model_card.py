@@ -8,7 +8,8 @@ import pytest
 from cmrjax.files import write_json
 from cmrjax.labels import CAVITY
 from cmrjax.models.unet import UnetArchitecture
-from cmrjax.training.checkpoint import STATE, CheckpointStore, Criterion
+from cmrjax.training.checkpoint import CheckpointStore
+from cmrjax.training.checkpoint_folder import STATE, Criterion
 from cmrjax.training.description import SegmenterDescription, write_description
 from cmrjax.training.model_card import LICENCES, model_card, write_model_card
 from tests.synthesis.tiny_models import make_params
