@@ -30,7 +30,7 @@ ZIP_ERRORS = (
 
 LARGEST_WEIGHTS = 3 << 29  # bytes unpacked: 1.5 GiB; VGG19 has 0.55, SPADE 0.4
 _MOST_ARRAYS = 10_000  # of one npz file; networks have hundreds
-_LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
+LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 
 
 def check_unpacked_size(path: str | Path, member: zipfile.ZipInfo) -> None:
@@ -40,7 +40,7 @@ def check_unpacked_size(path: str | Path, member: zipfile.ZipInfo) -> None:
         ValueError: If it says more bytes than the file can hold; names it.
         OSError: If there is no such file.
     """
-    possible = _LARGEST_PACKING * os.path.getsize(path)
+    possible = LARGEST_PACKING * os.path.getsize(path)
     if member.file_size > possible:
         raise ValueError(
             f"{path}: {shorten(member.filename)} is said to have {member.file_size}"

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from cmrjax.array_files import check_total, check_unpacked_size, read_npz
+from cmrjax.array_files import (
+    LARGEST_PACKING,
+    check_total,
+    check_unpacked_size,
+    read_npz,
+)
 from cmrjax.files import shorten
 
 Arrays = dict[str, np.ndarray]
@@ -24,7 +29,6 @@ _STATE_GLOBALS = (
 )
 _MOST_LEVELS = 20  # of HDF5 groups; Keras's files have three
 _MOST_NODES = 20_000  # groups and arrays of an HDF5 file; Keras's have hundreds
-_LARGEST_PACKING = 1032  # bytes that deflate makes of one, at most
 
 
 def read_arrays(source: Path) -> Arrays:
@@ -149,7 +153,7 @@ def _read_hdf5(source: Path) -> Arrays:
         raise ValueError("reading .h5 needs h5py: pip install h5py") from error
     try:
         with h5py.File(source, "r") as file:
-            found = _hdf5_datasets(file, _LARGEST_PACKING * source.stat().st_size)
+            found = _hdf5_datasets(file, LARGEST_PACKING * source.stat().st_size)
             arrays = {name: np.asarray(node) for name, node in found.items()}
     except Exception as error:  # h5py raises many kinds for a damaged file
         reason = shorten(error)

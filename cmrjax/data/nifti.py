@@ -8,6 +8,7 @@ import gzip
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -106,35 +107,8 @@ def read_nifti(path: str | Path) -> NiftiFile:
         )
     spacing, unit = _spacing(path, header)
     _check_kind(path, header)
-    try:
-        # What nibabel has to say names no file; ours does, or the values are refused.
-        with (
-            LoggingOutputSuppressor(),
-            warnings.catch_warnings(),
-            np.errstate(all="ignore"),
-        ):
-            warnings.simplefilter("ignore")
-            image = image_class.from_bytes(content)
-            values = np.asanyarray(image.dataobj)
-    except MemoryError as error:
-        raise ValueError(
-            f"{path}: {' x '.join(map(str, shape))} voxels do not fit into the memory;"
-            " crop the file"
-        ) from error
-    except Exception as error:  # nibabel raises many kinds for damaged files
-        raise ValueError(
-            f"{path}: cannot be read, the file is shorter than its header says or"
-            f" damaged ({one_line(error)}); fetch it again"
-        ) from error
-    with np.errstate(all="ignore"):  # numbers too large for their product
-        affine = np.asarray(image.affine, np.float64).copy()
-        affine[:3] *= unit
-        volume = abs(np.linalg.det(affine[:3, :3]))
-    if not np.isfinite(affine).all() or not 1e-12 <= volume < np.inf:
-        raise ValueError(
-            f"{path}: affine is not invertible or not finite; repair the header's"
-            " sform or qform"
-        )
+    image, values = _decoded(path, content, image_class, shape)
+    affine = _affine(path, image, unit)
     frames = values.reshape((*shape, 1, 1)[:4])
     known, unset, placed = _what_is_told(image.header, spacing, affine)
     return NiftiFile(
@@ -148,6 +122,46 @@ def read_nifti(path: str | Path) -> NiftiFile:
         placed=placed,
         header=image.header,
     )
+
+
+def _decoded(
+    path: Path, content: bytes, image_class: Any, shape: tuple[int, ...]
+) -> tuple[Any, np.ndarray]:
+    """Returns nibabel's image of a file's bytes, and its values."""
+    try:
+        # What nibabel has to say names no file; ours does, or the values are refused.
+        with (
+            LoggingOutputSuppressor(),
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):
+            warnings.simplefilter("ignore")
+            image = image_class.from_bytes(content)
+            return image, np.asanyarray(image.dataobj)
+    except MemoryError as error:
+        raise ValueError(
+            f"{path}: {' x '.join(map(str, shape))} voxels do not fit into the memory;"
+            " crop the file"
+        ) from error
+    except Exception as error:  # nibabel raises many kinds for damaged files
+        raise ValueError(
+            f"{path}: cannot be read, the file is shorter than its header says or"
+            f" damaged ({one_line(error)}); fetch it again"
+        ) from error
+
+
+def _affine(path: Path, image: Any, unit: float) -> np.ndarray:
+    """Returns an image's affine in mm, [4, 4] float64; `unit`: mm of one of its own."""
+    with np.errstate(all="ignore"):  # numbers too large for their product
+        affine = np.asarray(image.affine, np.float64).copy()
+        affine[:3] *= unit
+        volume = abs(np.linalg.det(affine[:3, :3]))
+    if not np.isfinite(affine).all() or not 1e-12 <= volume < np.inf:
+        raise ValueError(
+            f"{path}: affine is not invertible or not finite; repair the header's"
+            " sform or qform"
+        )
+    return affine
 
 
 def read_volume(path: str | Path, *, frame: int | None = None) -> Volume:
