@@ -6,10 +6,12 @@ about the position are common, and then voxels belong together by index.
 """
 
 import dataclasses
+import itertools
 
 import nibabel as nib
 import numpy as np
 
+from cmrjax.data.geometry import with_spacing
 from cmrjax.data.nifti import NiftiFile
 
 SPACING_TOLERANCE = 0.02
@@ -18,9 +20,9 @@ SPACING_TOLERANCE = 0.02
 ANGLE_TOLERANCE = 2.0
 """Degrees by which axes may differ."""
 
-SHIFT_TOLERANCE = 1.0
-"""Voxels by which the centres of both grids may differ; conventions of corner and
-centre differ by half a voxel."""
+SHIFT_TOLERANCE = 0.75
+"""Voxels by which the corners of both grids may differ along each axis; conventions of
+corner and centre differ by half a voxel, labels of another slice by a whole one."""
 
 _FIX = (
     "resample the labels onto the image's grid or, if the voxels belong together by"
@@ -45,6 +47,52 @@ def fit_labels(image: NiftiFile, labels: NiftiFile) -> tuple[NiftiFile, list[str
     """
     with np.errstate(all="ignore"):  # affines may hold numbers of any size
         return _fit(image, labels)
+
+
+def with_stated_spacing(
+    file: NiftiFile,
+    spacing: tuple[float | None, float, float],
+    *,
+    image: NiftiFile | None = None,
+) -> NiftiFile:
+    """Gives a file the voxel size that a table tells of its image.
+
+    The middle of the grid stays where it was, so that labels that are stored along
+    other axes than their image still lie on it.
+
+    Args:
+        file: The image, or its labels.
+        spacing: (slices, rows, columns) of the image, mm; None for the distance of the
+            slices: that of the header.
+        image: Of labels: the image, whose axes are meant.
+
+    Returns:
+        The file with that spacing and affine.
+    """
+    order = (0, 1, 2)
+    if image is not None and image.placed and file.placed:
+        order = _axes_along(image, file)
+    sizes = list(file.spacing[::-1])
+    for axis, size in zip(order, spacing[::-1], strict=True):
+        sizes[axis] = sizes[axis] if size is None else size
+    stated = (sizes[2], sizes[1], sizes[0])
+    affine = with_spacing(file.affine, file.frames.shape[1:], stated)
+    return dataclasses.replace(file, affine=affine, spacing=stated, spacing_known=True)
+
+
+def _axes_along(image: NiftiFile, labels: NiftiFile) -> tuple[int, ...]:
+    """For each image axis the label axis along it; the same one where that is unclear.
+
+    Unclear axes are refused by ``fit_labels``.
+    """
+    with np.errstate(all="ignore"):
+        cosines = _unit(image.affine).T @ _unit(labels.affine)
+    order = tuple(np.abs(cosines).argmax(axis=1).tolist())
+    return order if len(set(order)) == 3 else (0, 1, 2)
+
+
+def _unit(affine: np.ndarray) -> np.ndarray:
+    return affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def _fit(image: NiftiFile, labels: NiftiFile) -> tuple[NiftiFile, list[str]]:
@@ -77,9 +125,8 @@ def _image_axes(
     image: NiftiFile, labels: NiftiFile
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """For each image axis (x, y, z) the label axis that runs along it, and its sign."""
-    steps = [file.affine[:3, :3] for file in (image, labels)]
-    sizes = [np.linalg.norm(step, axis=0) for step in steps]
-    cosines = (steps[0] / sizes[0]).T @ (steps[1] / sizes[1])
+    sizes = [np.linalg.norm(f.affine[:3, :3], axis=0) for f in (image, labels)]
+    cosines = _unit(image.affine).T @ _unit(labels.affine)
     order = np.abs(cosines).argmax(axis=1)
     along = cosines[np.arange(3), order]
     angle = float(np.degrees(np.arccos(np.clip(np.abs(along), 0, 1))).max())
@@ -120,9 +167,21 @@ def _turn(
 
 
 def _check_position(image: NiftiFile, labels: NiftiFile, turned: NiftiFile) -> None:
-    """Both grids have one centre; ``turned`` are the labels along the image's axes."""
-    centre = np.append((np.array(image.frames.shape[:0:-1]) - 1) / 2, 1.0)
-    shift = (np.linalg.inv(image.affine) @ turned.affine @ centre - centre)[:3]
+    """Both grids have their corners at one place, and so every voxel.
+
+    ``turned`` are the labels along the image's axes.
+    """
+    last = [n - 1 for n in image.frames.shape[:0:-1]]
+    corners = np.array(
+        [
+            [*corner, 1]
+            for corner in itertools.product(*zip((0, 0, 0), last, strict=True))
+        ]
+    )
+    shifts = (corners @ (np.linalg.inv(image.affine) @ turned.affine).T - corners)[
+        :, :3
+    ]
+    shift = shifts[np.abs(shifts).max(axis=1).argmax()]
     if np.abs(shift).max() < SHIFT_TOLERANCE:
         return
     beside = " x ".join(f"{v:g}" for v in shift.round(1) + 0.0)

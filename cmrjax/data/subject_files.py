@@ -1,12 +1,11 @@
 """The files of a subject: reads image and labels and says all that is wrong."""
 
-import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cmrjax.data.geometry import LARGEST_FIELD
-from cmrjax.data.label_grid import fit_labels
+from cmrjax.data.label_grid import fit_labels, with_stated_spacing
 from cmrjax.data.nifti import NiftiFile, read_nifti, split_suffix
 from cmrjax.data.records import FilePair, SubjectRecord, noted
 from cmrjax.files import shorten
@@ -66,7 +65,9 @@ def read_pair(
     if files.unlabelled:
         return files
     with noted(problems):
-        files.image = read_image(pair)
+        files.image = read_nifti(pair.image_path)
+    if pair.spacing is not None:
+        _set_spacing(files, pair.spacing)
     if files.image is not None:
         problems += spacing_problems(pair, files.image)
         files.notices += header_notices(pair, files.image)
@@ -95,6 +96,15 @@ def read_pair(
     return files
 
 
+def _set_spacing(files: PairFiles, spacing: tuple[float | None, float, float]) -> None:
+    """Gives both files the voxel size that the table tells of the image."""
+    image, labels = files.image, files.labels
+    if labels is not None:
+        files.labels = with_stated_spacing(labels, spacing, image=image)
+    if image is not None:
+        files.image = with_stated_spacing(image, spacing)
+
+
 def read_labels(
     record: SubjectRecord, pair: FilePair, labels_expected: bool
 ) -> NiftiFile | None:
@@ -117,7 +127,7 @@ def read_labels(
         if in_unlabelled:
             return None
         raise ValueError(_no_labels(record, pair))
-    labels = _with_spacing(pair, read_nifti(pair.label_path))
+    labels = read_nifti(pair.label_path)
     if labels.frames.any():
         return labels
     if labels_expected and not in_unlabelled:
@@ -126,15 +136,6 @@ def read_labels(
             " of the labelled subjects; fetch it again or leave the subject out"
         )
     return None
-
-
-def read_image(pair: FilePair) -> NiftiFile:
-    """Reads an image file, with the voxel size that the table tells, if it does.
-
-    Raises:
-        ValueError: If it cannot be read; one line, with the file.
-    """
-    return _with_spacing(pair, read_nifti(pair.image_path))
 
 
 def check_pair(pair: FilePair, image: NiftiFile, labels: NiftiFile) -> None:
@@ -258,17 +259,6 @@ def _is_one_frame(
     if not pair.one_frame_labels or labels is None or len(labels.frames) > 1:
         return False
     return image is None or len(image.frames) > 1
-
-
-def _with_spacing(pair: FilePair, file: NiftiFile) -> NiftiFile:
-    """The file with the voxel size of the table, where that tells one."""
-    if pair.spacing is None:
-        return file
-    z, y, x = pair.spacing
-    spacing = (file.spacing[0] if z is None else z, y, x)
-    affine = file.affine.copy()
-    affine[:3, :3] *= spacing[::-1] / np.linalg.norm(affine[:3, :3], axis=0)
-    return dataclasses.replace(file, affine=affine, spacing=spacing, spacing_known=True)
 
 
 def _spacing_fix(pair: FilePair) -> str:

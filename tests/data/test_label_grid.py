@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cmrjax.data.label_grid import fit_labels
+from cmrjax.data.label_grid import fit_labels, with_stated_spacing
 from cmrjax.data.nifti import read_nifti
 
 SHAPE = (7, 6, 5)
@@ -72,7 +72,9 @@ def test_labels_along_other_axes_are_turned_onto_the_image(tmp_path, pair, orien
 
 def test_rounding_is_no_difference_and_part_of_a_voxel_is_a_notice(tmp_path, pair):
     image, labels = pair
-    near = dataclasses.replace(labels, affine=labels.affine + 1e-3)
+    affine = labels.affine.copy()
+    affine[:3] += 1e-3
+    near = dataclasses.replace(labels, affine=affine)
     assert fit_labels(image, near) == (near, [])
     affine = labels.affine.copy()
     affine[:3, 3] += 0.5 * affine[:3, 0]
@@ -80,6 +82,55 @@ def test_rounding_is_no_difference_and_part_of_a_voxel_is_a_notice(tmp_path, pai
     kept, (line,) = fit_labels(image, half)
     assert kept is half
     assert "its affine is not the image's; voxels are paired by index" in line
+
+
+def test_labels_of_the_next_slice_are_refused_whatever_float32_makes_of_them(pair):
+    image, labels = pair
+    for origin in np.random.default_rng(0).uniform(-200, 200, (50, 3)):
+        affines = [_oblique().astype(np.float32) for _ in range(2)]
+        affines[0][:3, 3] = origin
+        affines[1][:3, 3] = origin + _oblique()[:3, 2]
+        files = [
+            dataclasses.replace(f, affine=a.astype(np.float64))
+            for f, a in zip(pair, affines, strict=True)
+        ]
+        with pytest.raises(ValueError, match="its grid lies 0 x 0 x 1 voxels beside"):
+            fit_labels(*files)
+    assert fit_labels(image, labels) == (labels, [])
+
+
+@pytest.mark.parametrize("change", ["rotation", "spacing"])
+def test_grids_that_meet_in_the_middle_alone_are_refused(pair, change):
+    """By less than the tolerances of angle and voxel size, on a grid of many pixels."""
+    wide = [
+        dataclasses.replace(f, frames=np.zeros((1, 5, 256, 256), np.int16))
+        for f in pair
+    ]
+    affine, centre = wide[1].affine.copy(), np.array([127.5, 127.5, 2.0])
+    middle = affine[:3, :3] @ centre + affine[:3, 3]
+    if change == "rotation":
+        c, s = np.cos(np.radians(1.9)), np.sin(np.radians(1.9))
+        affine[:3, :3] = [[c, -s, 0], [s, c, 0], [0, 0, 1]] @ affine[:3, :3]
+    else:
+        affine[:3, :2] *= 1.019
+    affine[:3, 3] = middle - affine[:3, :3] @ centre
+    wrong = dataclasses.replace(wide[1], affine=affine)
+    with pytest.raises(ValueError, match=r"its grid lies .* voxels beside"):
+        fit_labels(wide[0], wrong)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS[::5], ids=str)
+@pytest.mark.parametrize("spacing", [(8.0, 1.5, 1.25), (None, 1.5, 1.25)], ids=str)
+def test_a_stated_spacing_is_that_of_the_image_axes(
+    tmp_path, pair, orientation, spacing
+):
+    image, labels = pair
+    other = _stored(tmp_path, pair, orientation)
+    stated = with_stated_spacing(image, spacing)
+    turned, _ = fit_labels(stated, with_stated_spacing(other, spacing, image=image))
+    np.testing.assert_array_equal(turned.frames, labels.frames)
+    assert stated.spacing == (spacing[0] or ZOOMS[2], 1.5, 1.25)
+    np.testing.assert_allclose(turned.spacing, stated.spacing, rtol=1e-6)
 
 
 def _changed(change):

@@ -156,7 +156,26 @@ def test_a_table_replaces_the_pixel_size_alone(tmp_path):
     assert not files.problems
     assert files.image is not None
     assert files.image.spacing == (9.0, 1.4, 1.5)
-    np.testing.assert_allclose(files.image.affine, np.diag([-1.5, 1.4, 9.0, 1.0]))
+    expected = np.diag([-1.5, 1.4, 9.0, 1.0])
+    _, y, x = files.image.frames.shape[1:]
+    expected[:2, 3] = -0.5 * (x - 1) / 2, 0.6 * (y - 1) / 2  # the middle stays
+    np.testing.assert_allclose(files.image.affine, expected)
+
+
+def test_turned_labels_stay_on_the_image_with_a_stated_pixel_size(tmp_path):
+    """Labels stored from the other side; headers that lost the voxel size only."""
+    values = np.arange(24, dtype=np.int16).reshape(4, 3, 2) % 4
+    affine = np.diag([-1.0, 1.0, 9.0, 1.0])
+    affine[:3, 3] = 5.0, 6.0, 7.0
+    record, pair = _headers(tmp_path)
+    image = nib.Nifti1Image(values, affine)
+    nib.save(image, pair.image_path)
+    nib.save(image.as_reoriented([(0, -1), (1, 1), (2, 1)]), pair.label_path)
+    files = read_pair(record, dataclasses.replace(pair, spacing=(9.0, 1.5, 1.5)))
+    assert not files.problems, files.problems
+    assert files.labels is not None
+    assert files.image is not None
+    np.testing.assert_array_equal(files.labels.frames, files.image.frames)
 
 
 @pytest.mark.parametrize(
