@@ -39,7 +39,7 @@ def hold_folder(folder: str | Path, *, option: str = "") -> Iterator[None]:
         OSError: If the folder cannot be made; says what to do.
     """
     folder = Path(folder)
-    check_place(folder, option=option)
+    check_place(folder, inside=True, option=option)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{option}{folder} is a file; give another folder")
     made = [p for p in (folder, *folder.parents) if not p.exists()]
@@ -74,6 +74,7 @@ def _lock(path: Path, name: str) -> int | None:
             ) from None
         except OSError:  # a file system without locks
             os.close(handle)
+            path.unlink(missing_ok=True)  # nobody can hold it
             return None
         if _is_at(handle, path):
             break

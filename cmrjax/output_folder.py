@@ -34,22 +34,26 @@ def holds_only(marker: str, *names: str) -> Ours:
 
 
 def is_empty(folder: Path) -> bool:
-    """Returns whether a folder holds nothing."""
-    return not any(folder.iterdir())
+    """Returns whether a folder holds nothing, but for what file browsers leave."""
+    return all(path.name in _OF_THE_SYSTEM for path in folder.iterdir())
 
 
-def check_place(out: str | Path, *, option: str = "") -> None:
+def check_place(out: str | Path, *, inside: bool = False, option: str = "") -> None:
     """Refuses a path below which nothing can be made.
 
     Args:
         out: A file or folder that is to be written; need not be there.
+        inside: Whether a folder that is there is written into. Otherwise it is
+            replaced, for which the folder around it must be writable.
         option: What named it, as "--out=".
 
     Raises:
         NotADirectoryError: If a part of the path is a file.
         PermissionError: If the folder that it would be made in cannot be written to.
     """
-    place = Path(os.path.realpath(out)).parent
+    place = Path(os.path.realpath(out))
+    if not (inside and place.is_dir()):
+        place = place.parent
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():

@@ -1,5 +1,6 @@
 """Only one process works in a folder."""
 
+import errno
 import os
 import pathlib
 import signal
@@ -81,5 +82,24 @@ def test_a_file_is_no_folder(tmp_path):
 
 def test_without_locks_nobody_is_kept_out(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock, "fcntl", None)
-    with hold_folder(tmp_path), hold_folder(tmp_path):
+    with hold_folder(tmp_path / "f"), hold_folder(tmp_path / "f"):
         pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_on_a_file_system_without_locks_nothing_is_left(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(folder_lock.fcntl, "flock", refuse)
+    with hold_folder(tmp_path / "f"), hold_folder(tmp_path / "f"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_run_in_a_folder_of_ones_own_below_another_persons(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) == str(mine))
+    with hold_folder(mine):
+        assert (mine / LOCK_FILE).exists()

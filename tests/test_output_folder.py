@@ -79,3 +79,18 @@ def test_folders_that_overlap_are_refused(tmp_path):
     for out in (place, tmp_path / "a"):
         with pytest.raises(ValueError, match="overlap"):
             check_apart(out, [place], inside=True)
+
+
+def test_a_folder_that_is_written_into_need_not_be_made(tmp_path, monkeypatch):
+    """As /scratch/name, whose folder around it belongs to another."""
+    mine = _folder(tmp_path / "mine")
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) == str(mine))
+    check_place(mine, inside=True)
+    with pytest.raises(PermissionError, match="may not be written to"):
+        check_place(mine)
+    with pytest.raises(PermissionError, match=rf"{tmp_path} may not be written to"):
+        check_place(tmp_path / "other", inside=True)
+
+
+def test_a_folder_that_a_file_browser_opened_is_empty(tmp_path):
+    check_fillable(_folder(tmp_path / "f", ".DS_Store"), OURS)
