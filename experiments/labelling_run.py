@@ -112,6 +112,7 @@ class LabellingRun:
             "nominal_spacing": recipe.nominal_spacing,
             "nominal_except": sorted(recipe.nominal_except),
         }
+        assert plan.out is not None, "label_real asks for --out"
         self.store = LabelStore(work_folder(plan.out), self.settings | decisive)
         self.summary: dict[str, Any] = {}
 

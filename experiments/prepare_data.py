@@ -30,7 +30,6 @@ from experiments.command_line import refuse, run_command
 
 LARGEST_IMAGE = 4096  # pixels; far above any MR image
 SPACINGS = (0.05, 20.0)  # mm; beyond, the unit is wrong
-NOWHERE = "nothing-is-written-here"  # stands for --out in a check
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -152,12 +151,12 @@ def _check_grid(image_size: int, spacing: float) -> None:
         )
 
 
-def plan_from(options: argparse.Namespace, *, out: str) -> preconvert.Plan:
+def plan_from(options: argparse.Namespace, *, out: str | None) -> preconvert.Plan:
     """Finds the subjects that the options name.
 
     Args:
         options: See ``add_data_options``.
-        out: Folder to make.
+        out: Folder to make; None: nothing is to be written.
 
     Raises:
         ValueError: If an option or the data are not usable.
@@ -189,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recipe = recipe_from(options)
         if options.check:
-            return _check(plan_from(options, out=NOWHERE), recipe)
+            return _check(plan_from(options, out=None), recipe)
         if options.out is None:
             raise ValueError("--out=FOLDER is missing (or --check, to write nothing)")
         plan = plan_from(options, out=options.out)

@@ -48,7 +48,7 @@ class Plan:
     Attributes:
         dataset: Name in ``datasets.DATASETS``.
         source: Folder with the subjects.
-        out: Folder to make.
+        out: Folder to make; None: nothing is to be written.
         overwrite: Whether ``out`` may be replaced.
         records: The usable subjects.
         splits: Split by subject.
@@ -62,7 +62,7 @@ class Plan:
 
     dataset: str
     source: Path
-    out: Path
+    out: Path | None
     overwrite: bool
     records: tuple[SubjectRecord, ...]
     splits: dict[str, str]
@@ -90,7 +90,7 @@ class NothingPreparedError(ValueError):
 def plan_preparation(
     dataset: str,
     source: str | Path,
-    out: str | Path,
+    out: str | Path | None,
     *,
     table: str | Path | None = None,
     split: str | Path | None = None,
@@ -101,7 +101,7 @@ def plan_preparation(
     Args:
         dataset: Name in ``datasets.DATASETS``.
         source: Folder with the subjects (see ``datasets.DATASETS``).
-        out: Folder to make.
+        out: Folder to make; None: nothing is to be written, as in a check.
         table: CSV of the subjects; by default it is searched.
         split: CSV of the split; by default ``source/split.csv`` or the committed one.
             Subjects that it does not name are held out unless they are certain to be
@@ -112,16 +112,17 @@ def plan_preparation(
         ValueError: If the source, the table, the split or ``out`` is not usable.
     """
     kind = get_dataset(dataset)
-    source, out = Path(source), Path(out)
+    source, out = Path(source), None if out is None else Path(out)
     subjects = kind.find(source, table=table)
     records, mixed, group_problems = _distinct_groups(subjects.records)
     split_path = find_split(dataset, source) if split is None else Path(split)
     inputs = dict(subjects.inputs)
     if split_path is not None:
         inputs["split"] = split_path
-    check_apart(out, [source], inside=kind.own, option="--out")
-    check_apart(out, [*inputs.values(), *_files(subjects.records)], option="--out")
-    check_prepared_out(out, overwrite)
+    if out is not None:
+        check_apart(out, [source], inside=kind.own, option="--out")
+        check_apart(out, [*inputs.values(), *_files(subjects.records)], option="--out")
+        check_prepared_out(out, overwrite)
     splits, labelled, notices = _assign(dataset, records, split_path)
     return Plan(
         dataset=dataset,
@@ -163,9 +164,12 @@ def run_preparation(
         What was prepared; ``problems`` is empty if everything went well.
 
     Raises:
+        ValueError: If the plan names no folder.
         NothingPreparedError: If no slice could be prepared; nothing is written.
         OSError: If the output cannot be written.
     """
+    if plan.out is None:
+        raise ValueError("the plan names no folder to make; give plan_preparation one")
     names = recipe.schema.class_names
     summary = Summary(plan.out, names, np.zeros(len(names), np.int64))
     summary.problems += plan.problems

@@ -1,6 +1,7 @@
 """Whole folders of label files: found, generated, continued after a stop."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.files import provenance, write_json
+from cmrjax.output_folder import is_empty
 from cmrjax.synthesis.volume import (
     LABEL_MARK,
     Synthesizer,
@@ -18,6 +20,7 @@ from cmrjax.synthesis.volume import (
 )
 
 RUN_FILE = "synthesis.json"
+_FRAME = re.compile("_frame[0-9]+$")  # as `synthesize_file` names those of a cine
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def find_cases(labels: str | Path, out: str | Path) -> list[Case]:
     """Lists the label files, in the order of their names.
 
     In a folder these are the files `*_gt.nii.gz` and `*_gt.nii`, at any depth; where
-    there are none, all NIfTI files. Outputs keep the sub-folders. Hidden files and what
-    is below `out` are left out.
+    there are none, all NIfTI files. Outputs keep the sub-folders. Hidden files, what is
+    below `out` and sub-folders with outputs of other runs are left out.
 
     Args:
       labels: a NIfTI file, or a folder.
@@ -70,16 +73,34 @@ def find_cases(labels: str | Path, out: str | Path) -> list[Case]:
         cases = [Case(labels, out)]
     else:
         raise ValueError(f"{labels}: no such file or folder; expected NIfTI labels")
+    _check_names(cases, out)
+    return cases
+
+
+def _check_names(cases: list[Case], out: Path) -> None:
+    """Refuses label files of which one's outputs would replace another's."""
     seen: dict[Path, Path] = {}
     for case in cases:
         target = case.folder / case_name(case.label_path)
+        if target == out / Path(RUN_FILE).stem:
+            raise ValueError(
+                f"{case.label_path} would be written to {out / RUN_FILE}, where the "
+                "record of the whole run is; rename it"
+            )
         if target in seen:
             raise ValueError(
                 f"{seen[target]} and {case.label_path} would both be written to "
                 f"{target}.nii.gz; rename one"
             )
         seen[target] = case.label_path
-    return cases
+    for target, path in seen.items():
+        frame = _FRAME.search(target.name)
+        cine = frame and seen.get(target.with_name(target.name[: frame.start()]))
+        if cine:
+            raise ValueError(
+                f"{path} would be written to {target}.nii.gz, as would be a frame of "
+                f"{cine}; rename one"
+            )
 
 
 def synthesize_cases(
@@ -150,7 +171,8 @@ def _walk(folder: Path, left_out: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         resolved = Path(root).resolve()
-        if resolved in seen:
+        is_other_run = RUN_FILE in names and Path(root) != folder
+        if resolved in seen or is_other_run:
             folders.clear()
             continue
         seen.add(resolved)
@@ -166,7 +188,7 @@ def _check_out(source: Path, out: Path) -> None:
         )
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out={out} is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / RUN_FILE).is_file():
+    if out.is_dir() and not is_empty(out) and not (out / RUN_FILE).is_file():
         raise ValueError(
             f"--out={out} holds files that are not of this command (no {RUN_FILE}); "
             "give a new or empty folder"

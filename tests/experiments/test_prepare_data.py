@@ -34,6 +34,18 @@ def test_all_well(tmp_path, capsys):
     assert [v["nominal_spacing"] for v in data.volumes] == [False] * 4 + [True] * 2
 
 
+def test_a_check_works_from_within_the_data(tmp_path, capsys, monkeypatch):
+    """Nothing is written, so nothing can be in the way of what is written."""
+    source = write_small_set(tmp_path / "source")
+    before = sorted(source.rglob("*"))
+    monkeypatch.chdir(source)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a read-only disk
+    arguments = ["--dataset=mnms", "--source=.", "--check", "--image-size=32"]
+    assert prepare_data.main(arguments) == 0
+    assert "0 problems" in capsys.readouterr().out
+    assert sorted(source.rglob("*")) == before
+
+
 def test_some_unusable_is_status_1_and_the_rest_is_written(tmp_path, capsys):
     source = write_small_set(tmp_path / "in")
     (source / "P1" / "P1_sa.nii.gz").write_bytes(b"")

@@ -82,6 +82,34 @@ def test_what_cannot_be_found_or_would_be_mixed_is_refused(tmp_path):
         find_cases(source, tmp_path / "out")
 
 
+def test_outputs_of_another_run_are_not_taken_for_labels(tmp_path, synthesizer):
+    write_labels(tmp_path / "data" / "a_gt.nii.gz", draw_labels())
+    for name in ("one", "two"):
+        cases = find_cases(tmp_path / "data", tmp_path / "data" / name)
+        assert labels_of(cases) == ["a_gt.nii.gz"]
+        synthesize_cases(cases, tmp_path / "data" / name, synthesizer, warn=print)
+    again = find_cases(tmp_path / "data" / "one", tmp_path / "three")  # named: meant
+    assert labels_of(again) == ["a_gt.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("c_gt.nii.gz", "c_frame00_gt.nii.gz"), r"c_frame00.*as would be a frame of "),
+        (
+            ("synthesis_gt.nii.gz",),
+            r"synthesis_gt.* would be written to .*\.json, where",
+        ),
+    ],
+    ids=["a frame", "the record"],
+)
+def test_names_whose_outputs_would_replace_others_are_refused(tmp_path, names, text):
+    for name in names:
+        write_labels(tmp_path / "data" / name, draw_labels())
+    with pytest.raises(ValueError, match=text):
+        find_cases(tmp_path / "data", tmp_path / "out")
+
+
 def test_finished_cases_are_kept_and_changed_ones_made_anew(tmp_path, synthesizer):
     source, out = tmp_path / "source", tmp_path / "out"
     for name in ("a", "b"):
