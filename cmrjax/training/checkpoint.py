@@ -7,7 +7,7 @@ renames it at the end, so that a checkpoint that exists is whole.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from cmrjax.training.checkpoint_folder import (
     STATE,
     Criterion,
     Score,
+    best_of,
     latest_checkpoint,
     named_errors,
     refuse_strays,
@@ -30,14 +31,27 @@ from cmrjax.training.checkpoint_folder import (
 POSITION, FACTS = "position", "facts"  # of a checkpoint, beside its state
 
 
+class _Best(checkpoint_managers.PreservationPolicy):
+    """Keeps the best checkpoint."""
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: Any
+    ) -> list[bool]:
+        del context
+        best = best_of(
+            {info.step: Score.of(info.metrics or {}) for info in checkpoints}
+        )
+        return [info.step == best for info in checkpoints]
+
+
 class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
       directory: where they are, one folder per step.
-      keep: how many of the newest are kept; that with the highest score is, too.
-      criterion: what scores are of. Those of others, from before a change of
-        config.training.keep_best or of the validation, count as none.
+      keep: how many of the newest are kept; the best one is, too
+        (`cmrjax.training.checkpoint_folder.best_of`).
+      criterion: what scores are of from now on.
 
     Raises:
       ValueError: `keep` is not positive, the score of a checkpoint is damaged, or
@@ -58,25 +72,15 @@ class CheckpointStore:
         refuse_strays(self._directory)
         stored_scores(self._directory)  # Orbax reads them too, and names no file
         self._criterion = criterion
-
-        def value_of(metrics: Mapping[str, Any]) -> float:
-            return Score.of(metrics).by(criterion)
-
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
                 create=False,
                 multiprocessing_options=_processes(range(jax.process_count())),
-                best_fn=value_of,  # makes Orbax store the score
+                # Makes Orbax store the score.
+                best_fn=lambda metrics: Score.of(metrics).value,
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                    [
-                        checkpoint_managers.LatestN(keep),
-                        checkpoint_managers.BestN(
-                            get_metric_fn=value_of,
-                            n=1,
-                            keep_checkpoints_without_metrics=False,
-                        ),
-                    ]
+                    [checkpoint_managers.LatestN(keep), _Best()]
                 ),
             ),
             item_names=(STATE, POSITION, FACTS),

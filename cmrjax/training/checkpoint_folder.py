@@ -87,12 +87,25 @@ def refuse_strays(directory: Path) -> None:
             raise ValueError(f"{path} is no checkpoint (it has no {STATE}); remove it")
 
 
-def best_checkpoint(directory: str | Path) -> Path | None:
-    """Returns the checkpoint of the highest score below a folder.
+def best_of(scores: Mapping[int, Score]) -> int | None:
+    """Returns the step with the highest score, None where there is no score.
 
     By the criterion of the newest score: what was validated by another metric, or on
-    other slices, is not compared. None where no checkpoint has a score.
+    other slices, is not compared. So the best one of an earlier criterion stays the
+    best until there is one by the new criterion.
+
+    Args:
+      scores: of checkpoints, by step.
     """
+    known = {step: score for step, score in scores.items() if score.value > -math.inf}
+    if not known:
+        return None
+    criterion = known[max(known)].criterion
+    return max(known, key=lambda step: (known[step].by(criterion), step))
+
+
+def best_checkpoint(directory: str | Path) -> Path | None:
+    """Returns the checkpoint of the highest score below a folder, as `best_of` says."""
     found = best_score(directory)
     return None if found is None else Path(directory) / str(found[0])
 
@@ -100,14 +113,9 @@ def best_checkpoint(directory: str | Path) -> Path | None:
 def best_score(directory: str | Path) -> tuple[int, Score] | None:
     """Returns the step of `best_checkpoint` and its score, None where there is none."""
     directory = Path(directory)
-    if not directory.is_dir():
-        return None
-    scores = {k: v for k, v in stored_scores(directory).items() if v.value > -math.inf}
-    if not scores:
-        return None
-    criterion = scores[max(scores)].criterion
-    step = max(scores, key=lambda step: (scores[step].by(criterion), step))
-    return step, scores[step]
+    scores = stored_scores(directory) if directory.is_dir() else {}
+    step = best_of(scores)
+    return None if step is None else (step, scores[step])
 
 
 def stored_scores(directory: Path) -> dict[int, Score]:

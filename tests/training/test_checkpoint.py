@@ -158,6 +158,20 @@ def test_scores_of_another_metric_or_of_other_slices_are_not_compared(tmp_path):
     assert kept == ["5", "6", "7"]
 
 
+@pytest.mark.parametrize("earlier", [Criterion(), Criterion("ssim", "other slices")])
+def test_a_change_of_the_criterion_loses_no_best_checkpoint(tmp_path, earlier):
+    """Until there is a score by the new one; Criterion(): of a run before criteria."""
+    with CheckpointStore(tmp_path, criterion=earlier) as store:
+        save_scores(store, {1: 0.2, 2: 0.9, 3: 0.3, 4: 0.4})
+    with CheckpointStore(tmp_path, criterion=Criterion("ssim", "abc")) as store:
+        save_scores(store, dict.fromkeys((5, 6, 7)))
+        assert best_checkpoint(tmp_path) == tmp_path / "2"
+        save_scores(store, {8: 0.1, 9: 0.05, 10: None, 11: None})
+    assert best_checkpoint(tmp_path) == tmp_path / "8"
+    kept = sorted(int(p.name) for p in tmp_path.iterdir() if p.is_dir())
+    assert kept == [8, 10, 11]
+
+
 def save_scores(store, scores):
     for step, score in scores.items():
         store.save(step, make_state(step), position={}, facts={}, score=score)
