@@ -242,6 +242,7 @@ def _origin(params: SegmenterParams) -> dict[str, Any]:
         "sha256": params.fingerprint,
         "data": record.get("data") or [],
         "licence": settings.get("licence", ""),
+        "started_from": record.get("started_from"),
     }
 
 

@@ -5,7 +5,7 @@ it never says more than is known. After Mitchell et al. 2019, "Model cards for m
 reporting".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +139,21 @@ def _data(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"- As stated by who made this folder: {facts['stated_data']}")
     elif not lines:
         lines.append(f"- Not recorded{_how(facts, '--data')}.")
-    before = facts.get("started_from")
-    if before:
+    for before in _origins(facts):
         lines.append(
             f"- Training began with the network of {before['path']} "
             f"(SHA-256 {before['sha256']}), which was trained on:"
         )
         lines += [f"  {line}" for line in _sources(before["data"]) or ["- Not known."]]
     return lines
+
+
+def _origins(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The networks that training began with: its own, that one's, and so on."""
+    before = facts.get("started_from")
+    while before:
+        yield before
+        before = before.get("started_from")
 
 
 def _sources(sources: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -176,19 +183,16 @@ def _how(facts: Mapping[str, Any], option: str) -> str:
 
 
 def _licence(facts: Mapping[str, Any]) -> list[str]:
-    before = facts.get("started_from") or {}
-    stated = [
-        (facts.get("config") or {}).get("data", {}).get("licence", ""),
-        before.get("licence", ""),
-    ]
+    own = (facts.get("config") or {}).get("data", {}).get("licence", "")
+    stated = [(own, facts.get("data"))]
+    stated += [(before.get("licence"), before["data"]) for before in _origins(facts)]
     unknown = _UNKNOWN_LICENCE.format(how=_how(facts, "--licence"))
     found = []
-    for text, sources in zip(
-        stated, (facts.get("data"), before.get("data")), strict=True
-    ):
+    for text, sources in stated:
         names = [data["dataset"] for data in sources or []]
-        found += [text] if text else [LICENCES.get(name, unknown) for name in names]
-    return [f"- {line}" for line in dict.fromkeys(found or [unknown])]
+        known = [LICENCES.get(name, unknown) for name in names] or [unknown]
+        found += [text] if text else known
+    return [f"- {line}" for line in dict.fromkeys(found)]
 
 
 def _training(directory: Path, facts: Mapping[str, Any]) -> list[str]:

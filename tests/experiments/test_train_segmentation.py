@@ -288,6 +288,11 @@ def test_to_continue_the_first_network_is_not_needed(data, unbroken, tmp_path):
     assert f"Training began with the network of {newest} (SHA-256 " in card
     assert card.count(" slices of ") == 2
     assert "## Licence\n\n- stated later\n" in card
+    config.training.start_from = str(tmp_path / "run")
+    train_segmentation.run(config, tmp_path / "third")
+    card = (tmp_path / "third" / "MODEL_CARD.md").read_text()
+    assert card.count("Training began with the network of ") == 2
+    assert card.count(" slices of ") == 3
 
 
 @pytest.mark.parametrize(

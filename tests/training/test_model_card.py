@@ -120,6 +120,30 @@ def test_where_a_training_began_is_said_with_its_data_and_licence(tmp_path):
     assert LICENCES["acdc"] in text
 
 
+def test_the_first_of_several_beginnings_is_said_too(tmp_path):
+    simulated = {**DATA, "dataset": "simulated", "labelled_by": ""}
+    first = {"path": "runs/a", "sha256": "a", "licence": "", "started_from": None}
+    first["data"] = [{**simulated, "dataset": "acdc"}]
+    second = {"path": "runs/b", "sha256": "b", "licence": "", "data": [simulated]}
+    second["started_from"] = first
+    facts = {"data": [simulated], "started_from": second}
+    text = model_card(_folder(tmp_path / "m", **facts))
+    assert text.index("the network of runs/b") < text.index("the network of runs/a")
+    assert "  - acdc: 826 slices" in text
+    for name in ("simulated", "acdc"):
+        assert text.count(LICENCES[name]) == 1
+    assert "Not stated." not in text
+
+
+def test_a_beginning_of_which_nothing_is_known_leaves_the_licence_open(tmp_path):
+    before = {"path": "runs/a", "sha256": "a", "licence": "", "data": []}
+    data = [{**DATA, "dataset": "simulated"}]
+    text = model_card(_folder(tmp_path / "m", data=data, started_from=before))
+    assert "  - Not known." in text
+    assert LICENCES["simulated"] in text
+    assert "Not stated. Whoever passes this model on" in text
+
+
 def test_what_is_not_known_is_said(tmp_path):
     text = model_card(_folder(tmp_path / "m"))
     assert "- Not recorded." in text
