@@ -1,4 +1,4 @@
-"""What the numbers of a configuration may be; checked before anything else is done.
+"""What the values of a configuration may be; checked before anything else is done.
 
 A value out of range would otherwise be noticed after minutes, by an error that names
 no setting, or never: a negative interval, for example, means "not at all" to a loop.
@@ -6,8 +6,10 @@ no setting, or never: a negative interval, for example, means "not at all" to a 
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
+from cmrjax.files import shorten
 from experiments.configs.base import Config
 
 
@@ -42,6 +44,8 @@ class Range:
         bounded = " and ".join([low, high] if math.isfinite(self.high) else [low])
         return bounded + (f" ({self.hint})" if self.hint else "")
 
+
+LONGEST_TEXT = 400  # characters; no path is longer, and errors say it in one line
 
 _COUNT = Range(1)
 _NONE = Range(0)
@@ -130,7 +134,7 @@ SEGMENTATION_RANGES: dict[str, Range] = {
 
 
 def check_ranges(config: Config) -> None:
-    """Refuses a configuration with a number that cannot be meant.
+    """Refuses a configuration with a number or a text that cannot be meant.
 
     Args:
       config: of either training.
@@ -138,6 +142,12 @@ def check_ranges(config: Config) -> None:
     Raises:
       ValueError: names the setting, its value, and what is allowed.
     """
+    for name, text in _texts(config):
+        if len(text) > LONGEST_TEXT or not text.isprintable():
+            raise ValueError(
+                f"config.{name} is {shorten(text, 40)!r}, {len(text)} characters; "
+                f"expected at most {LONGEST_TEXT}, all of them printable"
+            )
     ranges = SEGMENTATION_RANGES if "augmentation" in config else RANGES
     for name, value in numbers(config).items():
         allowed = ranges.get(name)
@@ -156,6 +166,16 @@ def check_profile(steps: int) -> None:
     """
     if steps < 0:
         raise ValueError(f"--profile is {steps}; expected at least 0 (0: none)")
+
+
+def _texts(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a configuration, those in tuples too, by its dotted name."""
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            yield from _texts(value, f"{prefix}{key}.")
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str):
+                yield prefix + key, text
 
 
 def numbers(config: Any, prefix: str = "") -> dict[str, float]:

@@ -28,6 +28,7 @@ from cmrjax.training.description import (
 )
 from cmrjax.training.model_card import model_card
 from cmrjax.training.writers import read_metrics
+from experiments.config_ranges import check_ranges
 from experiments.evaluate_gan import read_class_means
 from experiments.gan_data import make_iterator, open_gan_data
 from experiments.gan_setup import make_trainer, num_steps
@@ -241,6 +242,7 @@ def _override(folder: Path) -> None:
         raise ValueError(f"--config: {shorten(error)}") from None
     if config.data.path == "data":
         config.data.path = str(folder / "data")
+    check_ranges(config)
     data = open_gan_data(config)
     make_trainer(config, data.train)
     num_steps(config, len(data.train))

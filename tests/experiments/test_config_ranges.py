@@ -98,6 +98,23 @@ def test_what_was_accepted_before(name, value):
         check_ranges(_changed("base", name, value))
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("base", "data.path", "x" * 401),
+        ("base", "data.path", "data\nprepared"),
+        ("base", "data.train_groups", ("A1", "B\x7f")),
+        ("segmentation", "data.paths", ("a", "b" * 5000)),
+    ],
+)
+def test_a_text_that_no_line_can_hold(kind, name, value):
+    config = _changed(kind, name, value)
+    with pytest.raises(ValueError, match=rf"config\.{name} is .*; expected at m") as e:
+        check_ranges(config)
+    assert len(str(e.value)) < 200
+    assert str(e.value).isprintable()
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_configuration_is_in_range(name):
     module = importlib.import_module(f"experiments.configs.{name}")
