@@ -12,18 +12,22 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import (
+    LONGEST_NAME,
     PHASES,
     FilePair,
     SubjectRecord,
     Subjects,
     frame_index,
+    is_name,
     noted,
+    plain_spaces,
     read_rows,
 )
 from cmrjax.data.subject_folders import existing, only_folder, walk
 from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
+_GROUP_COLUMNS = ("Vendor", "Centre")
 _MAX_REFUSED = 5  # lines about files that are no table, in the error
 _OFFICIAL_NAMES = {
     "unlabeled": "unlabelled",
@@ -129,11 +133,7 @@ def _record(
         )
         row = dict.fromkeys(COLUMNS, "")
     else:
-        problems += [
-            f"{table_path}: {code} has no {column}; fill it in"
-            for column in ("Vendor", "Centre")
-            if not row[column]
-        ]
+        problems += _name_problems(code, row, table_path)
     phases: list[tuple[str, int]] = []
     for phase in PHASES if code in rows else ():
         # An empty cell: the subject has no such phase (but it needs one of them).
@@ -150,6 +150,21 @@ def _record(
         official_subset=_subset_of_links(folder, source),
     )
     return record, problems
+
+
+def _name_problems(code: str, row: dict[str, str], table_path: Path) -> list[str]:
+    """Says which names of a row cannot stand in a manifest."""
+    problems = [
+        f"{table_path}: {code} has no {column}; fill it in"
+        for column in _GROUP_COLUMNS
+        if not row[column]
+    ]
+    return problems + [
+        f"{table_path}: {shorten(code)} has {column} {shorten(repr(row[column]))}; give"
+        f" a name of at most {LONGEST_NAME} characters that can all be printed"
+        for column in ("External code", *_GROUP_COLUMNS)
+        if not is_name(row[column])
+    ]
 
 
 def _subset_of_links(folder: Path, source: Path) -> str:
@@ -228,6 +243,7 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for cells in body:
         row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        row |= {column: plain_spaces(row[column]) for column in _GROUP_COLUMNS}
         code = row["External code"]
         if code in table and any(table[code][c] != row[c] for c in COLUMNS):
             raise ValueError(

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PHASES = ("ED", "ES")
+LONGEST_NAME = 200
 _LAST_FRAME = 10**6  # no cine is longer
 
 
@@ -107,6 +109,25 @@ def noted(problems: list[str]) -> Iterator[None]:
         yield
     except ValueError as error:
         problems.append(str(error))
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value can name a subject, a phase, a vendor or a centre.
+
+    That is text that can be printed, of at most ``LONGEST_NAME`` characters: what a
+    manifest may hold, so what a table must.
+    """
+    is_text = isinstance(value, str) and len(value) <= LONGEST_NAME
+    return is_text and value.isprintable()
+
+
+def plain_spaces(text: str) -> str:
+    """Returns a cell with one plain space for white space of any kind.
+
+    A no-break space that came with a copied cell looks the same and would make a
+    vendor of its own.
+    """
+    return " ".join(text.split())
 
 
 def frame_index(text: str) -> int | None:

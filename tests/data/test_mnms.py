@@ -114,6 +114,24 @@ def test_table_as_the_official_one(tmp_path):
     assert record.pairs[0].phases == (("ED", 0), ("ES", 1))
 
 
+def test_names_that_no_manifest_can_hold(tmp_path):
+    """White space of other kinds is a plain space; what cannot be printed is none."""
+    rows = {"P0": ("Siemens\u00a0 Aera", "1\n", 0, 1), "P1": ("S" * 201, 1, 0, 1)}
+    for code in (*rows, "P\u00a02"):
+        write_subject(tmp_path, code)
+    write_table(tmp_path / "t.csv", {**rows, "P\u00a02": ("A", "\u200b2", 0, 1)})
+    found = mnms.find_subjects(tmp_path)
+    assert [r.group for r in found.records] == ["Siemens Aera1"]
+    expected = (
+        "t.csv: P1 has Vendor 'SSS",
+        r"t.csv: P 2 has External code 'P\xa02'; give a name of at most 200",
+        r"t.csv: P 2 has Centre '\u200b2'; give a name of at most 200 characters",
+    )
+    assert len(found.problems) == len(expected), found.problems
+    for line, part in zip(found.problems, expected, strict=True):
+        assert part in line
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_table_in_other_encodings_and_with_other_separators(

@@ -135,6 +135,39 @@ def test_all_that_is_wrong_is_said_line_by_line(tmp_path):
     assert [record.subject for record in found.refused] == ["p1", "p2", "p4"]
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "  ", "\u2003", " \u00a0"])
+def test_white_space_in_vendor_and_centre_is_one_plain_space(tmp_path, space):
+    """A copied no-break space made a folder that could not be opened."""
+    _files(tmp_path)
+    rows = (ROWS[0].replace("Siemens", f"Siemens{space}Aera"), *ROWS[1:])
+    rows = (rows[0], rows[1].replace("Siemens", '"Siemens\nAera"'))
+    assert _prepare(tmp_path, rows) == 0
+    data = PreparedDataset.open(tmp_path / "out")
+    assert {s.vendor for s in data.slices} == {"Siemens Aera"}
+
+
+def test_what_no_manifest_can_hold_is_refused_row_by_row(tmp_path):
+    """Names of subjects, vendors and centres, by the rule of the manifest."""
+    _files(tmp_path)
+    rows = [
+        ROWS[0].replace(",p1,", ",p1\u00a0x,"),
+        ROWS[0].replace("Siemens", "S" * 201),
+        ROWS[1].replace("Siemens", "S" * 201).replace("Leeds", "Leeds\u200b"),
+        ROWS[0].replace(",p1,", ",p0,").replace("Siemens", "S" * 200),
+    ]
+    found = find_subjects(None, table=_table(tmp_path, *rows))
+    assert [record.subject for record in found.records] == ["p0"]
+    expected = (
+        r"line 2: subject is 'p1\xa0x'; give a code",
+        "line 3: p1 has vendor 'SSS",
+        "line 4: p1 has vendor 'SSS",
+        r"line 4: p1 has centre 'Leeds\u200b'; give a name of at most 200",
+    )
+    assert len(found.problems) == len(expected), found.problems
+    for line, part in zip(found.problems, expected, strict=True):
+        assert part in line
+
+
 @pytest.mark.parametrize("text", ["0", "0.0", "0.", ""])
 def test_a_frame_as_spreadsheets_and_pandas_write_it(tmp_path, text):
     _files(tmp_path)
