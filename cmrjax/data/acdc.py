@@ -20,6 +20,8 @@ would mix them with its centres. The group of all subjects is "ACDC"."""
 
 INFO_FILE = "Info.cfg"
 FIRST_TEST_PATIENT = 101
+"""Patients 101 to 150 are the official test set."""
+
 _NAME = re.compile(r"patient(\d{3})")
 
 
@@ -79,7 +81,7 @@ def _record(
             for phase, frame in frames.items()
         ),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
-        official_subset=_official_subset(folder, code),
+        official_subset=_official_subset(folder.relative_to(source), code),
     )
     return record, problems
 
@@ -131,9 +133,12 @@ def _pair(
 
 
 def _official_subset(folder: Path, code: str) -> str:
-    """Training or testing, by the folders above, or else by the patient's number."""
-    for part in reversed(folder.resolve().parts[:-1]):
-        if part.lower() in ("training", "testing"):
-            return part.lower()
-    number = int(code.removeprefix("patient"))
-    return "testing" if number >= FIRST_TEST_PATIENT else "training"
+    """Training or testing, by the patient's number and the folders in the source.
+
+    The official test patients are known by their number wherever they lie; those above
+    the source are not looked at, for they may be called anything.
+    """
+    if int(code.removeprefix("patient")) >= FIRST_TEST_PATIENT:
+        return "testing"
+    parts = {part.lower() for part in folder.parts[:-1]}
+    return "testing" if "testing" in parts else "training"

@@ -55,9 +55,10 @@ class SubjectRecord:
             phase, as in ACDC.
         subset: Folder of the subject's folder inside the source ("" if flat), for
             example ``"Training/Labeled"``.
-        official_subset: Which part of the official download the folder belongs to,
-            the folders above the source included: "training", "unlabelled",
-            "validation", "testing", or "" if its path does not tell.
+        official_subset: Which part of the official download the subject belongs to,
+            by its folders (in M&Ms also those above the source) or its number (in
+            ACDC): "training", "unlabelled", "validation", "testing", or "" if these do
+            not tell.
     """
 
     subject: str

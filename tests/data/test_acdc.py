@@ -34,13 +34,27 @@ def test_the_official_folders_are_found_with_frames_and_subsets(tmp_path):
     assert labels.name == "patient101_frame01_gt.nii.gz"
 
 
-def test_test_patients_are_never_trained_on_wherever_they_lie(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "inside"),
+    [("acdc", ""), ("training/acdc_flat", ""), ("Testing/acdc", ""), ("", "training")],
+)
+def test_test_patients_are_never_trained_on_wherever_they_lie(tmp_path, place, inside):
+    """Not even below a folder "training", in the source or above it."""
+    source = tmp_path / place
     for number in (*range(1, 21), *range(101, 121)):
-        write_patient(tmp_path, f"patient{number:03d}", frames=(1, 2))
-    records = find_subjects(tmp_path).records
+        write_patient(source / inside, f"patient{number:03d}", frames=(1, 2))
+    records = find_subjects(source).records
     splits, _ = resolve_splits(records, {}, dataset="acdc")
     assert all(splits[f"patient{n}"] == "test" for n in range(101, 121))
     assert "train" in splits.values()
+
+
+def test_what_lies_in_testing_is_no_training_patient(tmp_path):
+    write_patient(tmp_path / "Testing", "patient001")
+    (record,) = find_subjects(tmp_path).records
+    assert record.official_subset == "testing"
+    (record,) = find_subjects(tmp_path / "Testing").records
+    assert record.official_subset == "training"  # by its number
 
 
 def test_labels_are_read_with_acdcs_ids(tmp_path):
