@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects
-from cmrjax.data.subject_folders import existing, only_folder, walk
+from cmrjax.data.subject_folders import MAX_UNREADABLE, existing, only_folder, walk
 from cmrjax.files import shorten
 
 VENDOR = "ACDC"
@@ -42,13 +42,15 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
         )
     if not source.is_dir():
         raise ValueError(f"--source={source}: no such folder")
-    folders = _patient_folders(source)
+    problems: list[str] = []
+    folders = _patient_folders(source, problems)
     if not folders:
         raise ValueError(
             f"--source={source}: holds no patient folder; expected patient001/"
             f"{INFO_FILE}, flat or under training and testing. Is the archive unpacked?"
+            + "".join(f"; {line}" for line in problems[:MAX_UNREADABLE])
         )
-    records, refused, problems = [], [], []
+    records, refused = [], []
     for code, found in sorted(folders.items()):
         record, lines = _record(code, found, source)
         (refused if lines else records).append(record)
@@ -56,9 +58,9 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     return Subjects(tuple(records), (), tuple(problems), {}, tuple(refused))
 
 
-def _patient_folders(source: Path) -> dict[str, list[Path]]:
+def _patient_folders(source: Path, problems: list[str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for folder, subfolders, _ in walk(source):
+    for folder, subfolders, _ in walk(source, problems):
         if _NAME.fullmatch(folder.name):
             found.setdefault(folder.name, []).append(folder)
             subfolders.clear()

@@ -23,7 +23,7 @@ from cmrjax.data.records import (
     plain_spaces,
     read_rows,
 )
-from cmrjax.data.subject_folders import existing, only_folder, walk
+from cmrjax.data.subject_folders import MAX_UNREADABLE, existing, only_folder, walk
 from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
@@ -52,16 +52,18 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     source = Path(source)
     if not source.is_dir():
         raise ValueError(f"--source={source}: no such folder")
-    folders = _subject_folders(source)
+    problems: list[str] = []
+    folders = _subject_folders(source, problems)
     if not folders:
         raise ValueError(
             f"--source={source}: holds no subject folder; expected"
             " <code>/<code>_sa.nii.gz, flat or under Training/Labeled and so on."
             " Is the archive unpacked?"
+            + "".join(f"; {line}" for line in problems[:MAX_UNREADABLE])
         )
     table_path = _find_table(source) if table is None else Path(table)
     rows = _read_table(table_path)
-    records, refused, problems = [], [], []
+    records, refused = [], []
     for code, found in sorted(folders.items()):
         record, lines = _record(code, found, rows, table_path, source)
         (refused if lines else records).append(record)
@@ -97,10 +99,10 @@ def official_subset(folder: str | Path) -> str:
     return ""
 
 
-def _subject_folders(source: Path) -> dict[str, list[Path]]:
+def _subject_folders(source: Path, problems: list[str]) -> dict[str, list[Path]]:
     """Folders by code: those that hold a file ``<folder name>_sa.nii[.gz]``."""
     found: dict[str, list[Path]] = {}
-    for folder, _, files in walk(source):
+    for folder, _, files in walk(source, problems):
         names = {
             f"{folder.name}_sa{mark}{suffix}"
             for mark in ("", "_gt")

@@ -3,6 +3,7 @@
 import pytest
 
 from cmrjax.data import mnms
+from tests.data.locked_folder import lock
 from tests.data.mnms_tree import write_subject, write_table
 
 ROWS = {"P0": ("A", 1, 0, 1), "P1": ("B", 3, 1, 0)}
@@ -239,6 +240,21 @@ def test_source_and_table_errors(tmp_path):
     (source / "w.csv").write_text(text)
     with pytest.raises(ValueError, match=r"w\.csv: P0 has two different rows"):
         mnms.find_subjects(source, table=source / "w.csv")
+
+
+def test_folders_that_cannot_be_read_are_said(tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    for code in ROWS:
+        write_subject(source, code)
+    write_table(source / "t.csv", ROWS)
+    lock(monkeypatch, source / "P1")
+    found = mnms.find_subjects(source)
+    assert [r.subject for r in found.records] == ["P0"]
+    (line,) = found.problems
+    assert line.startswith(f"{source}/P1: cannot be read (Permission denied)")
+    lock(monkeypatch, source)
+    with pytest.raises(ValueError, match=r"holds no subject .*/in: cannot be read"):
+        mnms.find_subjects(source)
 
 
 def test_linked_subject_folders_are_found(tmp_path):
