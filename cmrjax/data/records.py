@@ -147,8 +147,8 @@ def frame_index(text: str) -> int | None:
 def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     """Reads a CSV table in UTF-8 (with or without byte-order mark) or Latin-1.
 
-    Cells are separated by commas, semicolons or tabs, whichever gives the first line
-    the most cells.
+    Cells are separated by commas, semicolons or tabs, whichever gives the first row
+    the most cells. Lines end in LF, CR LF or CR ("CSV (Macintosh)" of Excel).
 
     Returns:
         Number of the line in the file and the stripped cells, of each row that is not
@@ -165,17 +165,15 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    first = text.strip(",;\t\r\n ").partition("\n")[0]
-    if not first or "\0" in text:
+    begin = text.strip(",;\t\r\n ")
+    if not begin or "\0" in text:
         what = (
-            "holds no text" if not first else "is not a text file in UTF-8 or Latin-1"
+            "holds no text" if not begin else "is not a text file in UTF-8 or Latin-1"
         )
         raise ValueError(f"{path}: {what}; save the table as CSV in UTF-8")
     try:
-        delimiter = max(
-            ",;\t", key=lambda d: len(next(csv.reader([first], delimiter=d)))
-        )
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        delimiter = max(",;\t", key=lambda d: _count_cells(begin, d))
+        reader = _csv_reader(text, delimiter)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise ValueError(
@@ -185,3 +183,16 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     if not filled:
         raise ValueError(f"{path}: holds no text; save the table as CSV in UTF-8")
     return filled
+
+
+def _csv_reader(text: str, delimiter: str) -> Any:
+    """Rows of a text; lines keep their ends, which may also stand in quoted cells."""
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _count_cells(text: str, delimiter: str) -> int:
+    """How many cells the first row has, 0 if it cannot be read so."""
+    try:
+        return len(next(_csv_reader(text, delimiter)))
+    except csv.Error:
+        return 0

@@ -41,6 +41,20 @@ def test_names_are_text_that_can_be_printed():
     assert plain_spaces(" Siemens\u00a0 Aera\r\n1.5 ") == "Siemens Aera 1.5"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_lines_end_as_excel_ends_them(tmp_path, end, separator):
+    """Also as "CSV (Macintosh)" does, and in quoted cells, even of the first row."""
+    path = tmp_path / "t.csv"
+    rows = [['"External\ncode"', "Vendor"], ["P0", "A"], ['"P\n1"', "B"]]
+    path.write_bytes(end.join(map(separator.join, rows)).encode())
+    assert read_rows(path) == [
+        (2, ["External\ncode", "Vendor"]),
+        (3, ["P0", "A"]),
+        (5, ["P\n1", "B"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
