@@ -28,6 +28,7 @@ from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
 _GROUP_COLUMNS = ("Vendor", "Centre")
+_FIRST_INEXACT = 2**53  # from here on two whole numbers can be one float
 _MAX_REFUSED = 5  # lines about files that are no table, in the error
 _OFFICIAL_NAMES = {
     "unlabeled": "unlabelled",
@@ -188,10 +189,13 @@ def _frame(text: str, phase: str, code: str, table_path: Path) -> int:
 
 
 def _centre(text: str) -> str:
+    """The name of a centre: "2" also where a spreadsheet or pandas wrote "2.0"."""
     try:
-        return f"{float(text):g}"
+        value = float(text)
     except ValueError:
         return text
+    exact = abs(value) < _FIRST_INEXACT and value.is_integer()
+    return str(int(value)) if exact else text
 
 
 def _find_table(source: Path) -> Path:

@@ -133,6 +133,28 @@ def test_names_that_no_manifest_can_hold(tmp_path):
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2.0", "2"),
+        ("2", "2"),
+        ("1234567", "1234567"),
+        ("1234568.0", "1234568"),
+        ("12345678901234567891", "12345678901234567891"),
+        ("1.5", "1.5"),
+        ("nan", "nan"),
+        ("1e999", "1e999"),
+        ("Leeds", "Leeds"),
+    ],
+)
+def test_centres_keep_all_their_digits(tmp_path, text, expected):
+    """Numbers of seven digits were rounded, and two centres one group."""
+    write_subject(tmp_path, "P0")
+    write_table(tmp_path / "t.csv", {"P0": ("A", text, 0, 1)})
+    (record,) = mnms.find_subjects(tmp_path).records
+    assert record.centre == expected
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_table_in_other_encodings_and_with_other_separators(
