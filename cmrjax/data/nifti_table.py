@@ -21,7 +21,9 @@ such a row.
 """
 
 import contextlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,14 +151,17 @@ def _subjects(
             )
         else:
             rows.setdefault(code, []).append(_Row(place, f"{place}: {code}", row))
-    records: list[SubjectRecord] = []
-    refused: list[SubjectRecord] = []
+    found: list[SubjectRecord] = []
     for code, own in sorted(rows.items()):
         record, lines = _record(code, own, root)
+        found.append(record)
         problems += lines
-        (refused if lines or code in spoilt else records).append(record)
+        if lines:
+            spoilt.add(code)
+    spoilt |= _refuse_shared_labels(found, problems)
+    refused = [record for record in found if record.subject in spoilt]
     return Subjects(
-        tuple(records),
+        tuple(record for record in found if record.subject not in spoilt),
         notices,
         tuple(problems),
         {"table": table.absolute()},
@@ -200,6 +205,37 @@ def _record(code: str, rows: list[_Row], root: Path) -> tuple[SubjectRecord, lis
         for (image, label, spacing), phases in found.pairs.items()
     )
     return SubjectRecord(code, one["vendor"], one["centre"], pairs), found.problems
+
+
+def _refuse_shared_labels(
+    records: Sequence[SubjectRecord], problems: list[str]
+) -> set[str]:
+    """Says which label file images of two subjects have, and returns these subjects.
+
+    Those of one subject are told apart when they are read, since one file may hold the
+    labels of several frames.
+    """
+    users: dict[str, list[tuple[str, str, FilePair]]] = {}
+    for record in records:
+        for pair in record.pairs:
+            if pair.label_path is None or not os.path.isfile(pair.label_path):
+                continue
+            if os.path.isfile(pair.image_path):
+                image = os.path.realpath(pair.image_path)
+                user = (record.subject, image, pair)
+                users.setdefault(os.path.realpath(pair.label_path), []).append(user)
+    refused: set[str] = set()
+    for (first, image, pair), *others in users.values():
+        for code, other_image, other in others:
+            if code != first and other_image != image:
+                refused |= {code, first}
+                problems.append(
+                    f"{other.places[0]}: {code} has the label file"
+                    f" {shorten(other.label_path)}, which {first} has in"
+                    f" {_line(pair.places[0])} for another image; give each image its"
+                    " own label file"
+                )
+    return refused
 
 
 def _add_row(row: _Row, root: Path, found: _Found) -> None:
