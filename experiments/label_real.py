@@ -152,7 +152,7 @@ def _label(labelling: LabellingRun, plan: preconvert.Plan, recipe: Recipe) -> in
         labelling.store.remove()
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (preconvert.NotOpenableError, OSError) as error:
         print(
             f"error: {error}; the same command continues with what is in"
             f" {labelling.store.folder}",

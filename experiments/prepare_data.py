@@ -201,7 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say=lambda line: tqdm.write(line, file=sys.stderr),
             progress=lambda records: tqdm(records, unit="subject", file=sys.stderr),
         )
-    except (preconvert.NothingPreparedError, OSError) as error:
+    except (
+        preconvert.NothingPreparedError,
+        preconvert.NotOpenableError,
+        OSError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -74,6 +74,16 @@ LINES = {
     "table: white space of other kinds": r"holds no text; save the table as CSV",
     "table: a name longer than names of files": r"line 2: p1: image x+\.\.\.: no such",
     "table: a code in two lines": r"line 3: subject is 'p\\n1'; give a code",
+    "table: a code with a no-break space": (
+        r"line 2: subject is 'p1\\xa0x'; give a code .* no-break spaces"
+    ),
+    "table: a code of 129 characters": r"line 2: subject is '9+'; .* at most 128",
+    "table: a vendor of 201 characters": (
+        r"line 2: p1 has vendor 'v+\.\.\.; give a name of at most 200 characters"
+    ),
+    "table: a centre that cannot be printed": (
+        r"line 2: p1 has centre 'Leeds\\u200b'; give a name .* can all be printed"
+    ),
     "table: a column twice that cannot be printed": r"has two columns .*; keep one",
     "table: a comma that is not quoted": (
         r"line 2: has 7 cells, expected 6 .* into quotes"
@@ -88,6 +98,12 @@ LINES = {
     "M&Ms table: no vendor": r"P0 has no Vendor; fill it in",
     "M&Ms table: a subject that is not named": r"P0 is not in .*t.csv; add a row",
     "M&Ms table: a code in two lines, twice": r"P 9 has two different rows; keep one",
+    "M&Ms table: a vendor of 201 characters": (
+        r"t.csv: P0 has Vendor 'v+\.\.\.; give a name of at most 200 characters"
+    ),
+    "M&Ms table: a centre that cannot be printed": (
+        r"t.csv: P0 has Centre '1\\x07'; give a name .* can all be printed"
+    ),
     "M&Ms table: a frame of 9 kB": r"P0 has ED = '9+\.\.\.",
     "schema: no JSON": r"not a JSON file \(Expecting property name.*; repair it",
     "schema: a JSON list": r'expected a JSON object with "name" and "class_names"',

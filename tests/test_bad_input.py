@@ -192,6 +192,10 @@ _TABLES: dict[str, bytes] = {
     "white space of other kinds": "\x0b\u2028\n".encode(),
     "a name longer than names of files": _table_row("x" * 300 + ",,p1,ED,A,1"),
     "a code in two lines": _table_row('x.nii.gz,,"p\n1",ED,A,1'),
+    "a code with a no-break space": _table_row("t.csv,t.csv,p1\u00a0x,ED,A,1"),
+    "a code of 129 characters": _table_row(f"t.csv,t.csv,{'9' * 129},ED,A,1"),
+    "a vendor of 201 characters": _table_row(f"t.csv,t.csv,p1,ED,{'v' * 201},1"),
+    "a centre that cannot be printed": _table_row("t.csv,t.csv,p1,ED,A,Leeds\u200b"),
     "a column twice that cannot be printed": b"\x1e,\x1e,image,label,subject,phase,"
     b"vendor,centre\n",
     "a comma that is not quoted": _table_row("x.nii.gz,,p1,ED,A,1,Leeds"),
@@ -206,6 +210,8 @@ _MNMS_ROWS = {
     "no vendor": "P0,Maker,,1,0,1",
     "a subject that is not named": "P9,Maker,A,1,0,1",
     "a code in two lines, twice": '"P\n9",Maker,A,1,0,1\n"P\n9",Maker,B,1,0,1',
+    "a vendor of 201 characters": f"P0,Maker,{'v' * 201},1,0,1",
+    "a centre that cannot be printed": "P0,Maker,A,1\x07,0,1",
     "a frame of 9 kB": f"P0,Maker,A,1,{'9' * 9000}x,1",
 }
 _SCHEMAS: dict[str, bytes] = {

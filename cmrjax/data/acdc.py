@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import PHASES, FilePair, SubjectRecord, Subjects
-from cmrjax.data.subject_folders import existing, only_folder, walk
+from cmrjax.data.subject_folders import MAX_UNREADABLE, existing, only_folder, walk
 from cmrjax.files import shorten
 
 VENDOR = "ACDC"
@@ -20,6 +20,8 @@ would mix them with its centres. The group of all subjects is "ACDC"."""
 
 INFO_FILE = "Info.cfg"
 FIRST_TEST_PATIENT = 101
+"""Patients 101 to 150 are the official test set."""
+
 _NAME = re.compile(r"patient(\d{3})")
 
 
@@ -40,13 +42,15 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
         )
     if not source.is_dir():
         raise ValueError(f"--source={source}: no such folder")
-    folders = _patient_folders(source)
+    problems: list[str] = []
+    folders = _patient_folders(source, problems)
     if not folders:
         raise ValueError(
             f"--source={source}: holds no patient folder; expected patient001/"
             f"{INFO_FILE}, flat or under training and testing. Is the archive unpacked?"
+            + "".join(f"; {line}" for line in problems[:MAX_UNREADABLE])
         )
-    records, refused, problems = [], [], []
+    records, refused = [], []
     for code, found in sorted(folders.items()):
         record, lines = _record(code, found, source)
         (refused if lines else records).append(record)
@@ -54,9 +58,9 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     return Subjects(tuple(records), (), tuple(problems), {}, tuple(refused))
 
 
-def _patient_folders(source: Path) -> dict[str, list[Path]]:
+def _patient_folders(source: Path, problems: list[str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for folder, subfolders, _ in walk(source):
+    for folder, subfolders, _ in walk(source, problems):
         if _NAME.fullmatch(folder.name):
             found.setdefault(folder.name, []).append(folder)
             subfolders.clear()
@@ -79,7 +83,7 @@ def _record(
             for phase, frame in frames.items()
         ),
         subset=folder.parent.relative_to(source).as_posix().removeprefix("."),
-        official_subset=_official_subset(folder, code),
+        official_subset=_official_subset(folder.relative_to(source), code),
     )
     return record, problems
 
@@ -131,9 +135,12 @@ def _pair(
 
 
 def _official_subset(folder: Path, code: str) -> str:
-    """Training or testing, by the folders above, or else by the patient's number."""
-    for part in reversed(folder.resolve().parts[:-1]):
-        if part.lower() in ("training", "testing"):
-            return part.lower()
-    number = int(code.removeprefix("patient"))
-    return "testing" if number >= FIRST_TEST_PATIENT else "training"
+    """Training or testing, by the patient's number and the folders in the source.
+
+    The official test patients are known by their number wherever they lie; those above
+    the source are not looked at, for they may be called anything.
+    """
+    if int(code.removeprefix("patient")) >= FIRST_TEST_PATIENT:
+        return "testing"
+    parts = {part.lower() for part in folder.parts[:-1]}
+    return "testing" if "testing" in parts else "training"

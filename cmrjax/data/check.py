@@ -2,7 +2,7 @@
 
 Each subject is read and prepared as it will be, but nothing is written. Then the
 subjects are compared with each other: an image under two codes, in training and in test
-at once, or a voxel size unlike all others shows only so.
+at once, labels of two images or a voxel size unlike all others show only so.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +14,7 @@ import numpy as np
 from cmrjax.data.preconvert import Plan
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.subject import PreparedSubject, Recipe, prepare_subject
+from cmrjax.files import shorten
 from cmrjax.labels import HEART_CLASSES
 
 UNUSUAL_FACTOR = 2.0
@@ -101,6 +102,7 @@ def check_dataset(
     names = recipe.schema.class_names
     report.class_pixels = dict.fromkeys(names, 0)
     images: dict[str, list[tuple[str, str]]] = {}
+    labels: dict[str, list[tuple[str, str, str]]] = {}
     refused = {id(record) for record in plan.refused}
     for record in progress((*plan.records, *plan.refused)):
         expected = record.subject in plan.labelled
@@ -116,7 +118,9 @@ def check_dataset(
             facts = volume.description
             owner = (record.subject, facts["phase"])
             images.setdefault(volume.voxels, []).append(owner)
+            labels.setdefault(volume.label_voxels, []).append((*owner, volume.voxels))
     _compare_images(report, images, plan)
+    _compare_labels(report, labels)
     _compare_spacings(report)
     _compare_groups(report, plan)
     return report
@@ -214,6 +218,25 @@ def _compare_images(
                 else "; keep one"
             )
         )
+
+
+def _compare_labels(
+    report: CheckReport, labels: dict[str, list[tuple[str, str, str]]]
+) -> None:
+    """Different images with the same labels: a file was named or copied twice.
+
+    Of one subject it is a problem, for a heart is not the same in two phases. Of two
+    subjects it is a notice: they may be simulated, with one anatomy.
+    """
+    for owners in labels.values():
+        if len({voxels for _, _, voxels in owners}) < 2:
+            continue
+        text = shorten(", ".join(f"{subject} {phase}" for subject, phase, _ in owners))
+        line = f"{text}: the same labels, of different images; "
+        if len({subject for subject, _, _ in owners}) < len(owners):
+            report.problems.append(f"{line}give each image its own")
+        else:
+            report.notices.append(f"{line}was a label file copied?")
 
 
 def _compare_spacings(report: CheckReport) -> None:

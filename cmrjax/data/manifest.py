@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrjax.data.intensity import transform_from_dict
+from cmrjax.data.records import is_name
 from cmrjax.files import read_json, sha256_json
 from cmrjax.labels import LabelSchema
 
@@ -37,7 +38,6 @@ _KINDS = {
 }
 _LARGEST_SPACING = 1000.0  # mm
 _LARGEST_INDEX = 1 << 31
-_LONGEST_TEXT = 200
 _TEXTS = ("subject", "phase", "vendor", "centre", "split")
 _COMMAND = (
     "python -m experiments.prepare_data --dataset=mnms --source=DOWNLOAD --out={out}"
@@ -84,7 +84,11 @@ def check_manifest(manifest: Any, *, where: str, command: str) -> dict[str, Any]
             f"{where}: has version {manifest.get('version')}, this code reads version"
             f" {VERSION}; prepare the data again with: {command} --overwrite"
         )
-    _check_keys(where, manifest, command)
+    if missing := faults(manifest):
+        raise ValueError(
+            f"{where}: is damaged, {', '.join(missing)} is missing or of another kind;"
+            f" prepare the data again with: {command} --overwrite"
+        )
     return manifest
 
 
@@ -101,7 +105,8 @@ def fingerprint(manifest: dict[str, Any]) -> str:
     return sha256_json(content)
 
 
-def _check_keys(where: str, manifest: dict[str, Any], command: str) -> None:
+def faults(manifest: dict[str, Any]) -> list[str]:
+    """Names what a manifest lacks, or has of a kind that it cannot have."""
     missing = [
         key for key, kind in _KINDS.items() if not isinstance(manifest.get(key), kind)
     ]
@@ -111,13 +116,7 @@ def _check_keys(where: str, manifest: dict[str, Any], command: str) -> None:
         entries = manifest["slices"]
         found = [s if isinstance(s, dict) else {} for s in entries]
         missing = sorted({k for s in found for k in SLICE_KEYS if k not in s})
-    if not missing:
-        missing = _unfit(manifest)
-    if missing:
-        raise ValueError(
-            f"{where}: is damaged, {', '.join(missing)} is missing or of another kind;"
-            f" prepare the data again with: {command} --overwrite"
-        )
+    return missing or _unfit(manifest)
 
 
 def _unfit(manifest: dict[str, Any]) -> list[str]:
@@ -158,13 +157,13 @@ def _unfit(manifest: dict[str, Any]) -> list[str]:
 def _unfit_record(manifest: dict[str, Any]) -> list[str]:
     """Names what is wrong with the record of how the data were made."""
     found = []
-    if not _is_short_text(manifest.get("dataset", "")):
+    if not is_name(manifest.get("dataset", "")):
         found.append("dataset")
     provenance = manifest.get("provenance", {})
     config = provenance.get("config", {}) if isinstance(provenance, dict) else None
     if not isinstance(config, dict):
         found.append("provenance")
-    elif not _is_short_text(config.get("model_fingerprint", "")):
+    elif not is_name(config.get("model_fingerprint", "")):
         found.append("model_fingerprint")
     return found
 
@@ -172,7 +171,7 @@ def _unfit_record(manifest: dict[str, Any]) -> list[str]:
 def _unfit_in_slice(
     entry: dict[str, Any], size: list[int], num_volumes: int
 ) -> list[str]:
-    found = [name for name in _TEXTS if not _is_short_text(entry[name])]
+    found = [name for name in _TEXTS if not is_name(entry[name])]
     if not _is_index(entry["slice"]):
         found.append("slice")
     if not _is_index(entry["volume"]) or entry["volume"] >= num_volumes:
@@ -184,11 +183,6 @@ def _unfit_in_slice(
     if not (r0 <= r1 <= size[0] and c0 <= c1 <= size[1]):
         found.append("valid_box")
     return found
-
-
-def _is_short_text(value: Any) -> bool:
-    is_text = isinstance(value, str) and len(value) <= _LONGEST_TEXT
-    return is_text and value.isprintable()
 
 
 def _is_index(value: Any) -> bool:

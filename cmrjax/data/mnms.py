@@ -12,18 +12,23 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 from cmrjax.data.records import (
+    LONGEST_NAME,
     PHASES,
     FilePair,
     SubjectRecord,
     Subjects,
     frame_index,
+    is_name,
     noted,
+    plain_spaces,
     read_rows,
 )
-from cmrjax.data.subject_folders import existing, only_folder, walk
+from cmrjax.data.subject_folders import MAX_UNREADABLE, existing, only_folder, walk
 from cmrjax.files import shorten
 
 COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
+_GROUP_COLUMNS = ("Vendor", "Centre")
+_FIRST_INEXACT = 2**53  # from here on two whole numbers can be one float
 _MAX_REFUSED = 5  # lines about files that are no table, in the error
 _OFFICIAL_NAMES = {
     "unlabeled": "unlabelled",
@@ -48,16 +53,18 @@ def find_subjects(source: str | Path, *, table: str | Path | None = None) -> Sub
     source = Path(source)
     if not source.is_dir():
         raise ValueError(f"--source={source}: no such folder")
-    folders = _subject_folders(source)
+    problems: list[str] = []
+    folders = _subject_folders(source, problems)
     if not folders:
         raise ValueError(
             f"--source={source}: holds no subject folder; expected"
             " <code>/<code>_sa.nii.gz, flat or under Training/Labeled and so on."
             " Is the archive unpacked?"
+            + "".join(f"; {line}" for line in problems[:MAX_UNREADABLE])
         )
     table_path = _find_table(source) if table is None else Path(table)
     rows = _read_table(table_path)
-    records, refused, problems = [], [], []
+    records, refused = [], []
     for code, found in sorted(folders.items()):
         record, lines = _record(code, found, rows, table_path, source)
         (refused if lines else records).append(record)
@@ -93,10 +100,10 @@ def official_subset(folder: str | Path) -> str:
     return ""
 
 
-def _subject_folders(source: Path) -> dict[str, list[Path]]:
+def _subject_folders(source: Path, problems: list[str]) -> dict[str, list[Path]]:
     """Folders by code: those that hold a file ``<folder name>_sa.nii[.gz]``."""
     found: dict[str, list[Path]] = {}
-    for folder, _, files in walk(source):
+    for folder, _, files in walk(source, problems):
         names = {
             f"{folder.name}_sa{mark}{suffix}"
             for mark in ("", "_gt")
@@ -129,11 +136,7 @@ def _record(
         )
         row = dict.fromkeys(COLUMNS, "")
     else:
-        problems += [
-            f"{table_path}: {code} has no {column}; fill it in"
-            for column in ("Vendor", "Centre")
-            if not row[column]
-        ]
+        problems += _name_problems(code, row, table_path)
     phases: list[tuple[str, int]] = []
     for phase in PHASES if code in rows else ():
         # An empty cell: the subject has no such phase (but it needs one of them).
@@ -150,6 +153,21 @@ def _record(
         official_subset=_subset_of_links(folder, source),
     )
     return record, problems
+
+
+def _name_problems(code: str, row: dict[str, str], table_path: Path) -> list[str]:
+    """Says which names of a row cannot stand in a manifest."""
+    problems = [
+        f"{table_path}: {code} has no {column}; fill it in"
+        for column in _GROUP_COLUMNS
+        if not row[column]
+    ]
+    return problems + [
+        f"{table_path}: {shorten(code)} has {column} {shorten(repr(row[column]))}; give"
+        f" a name of at most {LONGEST_NAME} characters that can all be printed"
+        for column in ("External code", *_GROUP_COLUMNS)
+        if not is_name(row[column])
+    ]
 
 
 def _subset_of_links(folder: Path, source: Path) -> str:
@@ -171,10 +189,13 @@ def _frame(text: str, phase: str, code: str, table_path: Path) -> int:
 
 
 def _centre(text: str) -> str:
+    """The name of a centre: "2" also where a spreadsheet or pandas wrote "2.0"."""
     try:
-        return f"{float(text):g}"
+        value = float(text)
     except ValueError:
         return text
+    exact = abs(value) < _FIRST_INEXACT and value.is_integer()
+    return str(int(value)) if exact else text
 
 
 def _find_table(source: Path) -> Path:
@@ -228,6 +249,7 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
     for cells in body:
         row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+        row |= {column: plain_spaces(row[column]) for column in _GROUP_COLUMNS}
         code = row["External code"]
         if code in table and any(table[code][c] != row[c] for c in COLUMNS):
             raise ValueError(

@@ -14,20 +14,27 @@ Two further columns are for files that need them:
 - spacing: voxel size in mm where the header has lost it, used in place of the header's
   for image and label: ``1.25`` in plane, or ``1.25x1.25x8``, slices last.
 
-Paths start from the folder of the table, or from --source. An empty label says that the
-image has none: only ``label_real --expert=none`` can use such a row.
+Vendor and centre are free text of up to 200 characters; white space of any kind in them
+counts as one plain space. Paths start from the folder of the table, or from --source.
+An empty label says that the image has none: only ``label_real --expert=none`` can use
+such a row.
 """
 
 import contextlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmrjax.data.records import (
+    LONGEST_NAME,
     FilePair,
     SubjectRecord,
     Subjects,
     frame_index,
+    is_name,
+    plain_spaces,
     read_rows,
 )
 from cmrjax.files import shorten
@@ -37,7 +44,7 @@ OPTIONAL = ("frame", "spacing")
 LARGEST_VOXEL = 100.0
 """Larger voxel sizes, mm, are no voxel sizes."""
 _PHASE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_CODE = re.compile(r"(?!\.)[^/\\\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
+_CODE = re.compile(r"(?!\.)[^/\\]{1,128}")
 _Spacing = tuple[float | None, float, float]
 
 
@@ -128,6 +135,7 @@ def _subjects(
         place = f"{table}, line {line}"
         row = dict.fromkeys((*COLUMNS, *OPTIONAL), "")
         row |= dict(zip(header, cells, strict=False))
+        row |= {column: plain_spaces(row[column]) for column in ("vendor", "centre")}
         code = row["subject"]
         if any(cells[len(header) :]):
             problems.append(
@@ -135,21 +143,25 @@ def _subjects(
                 ' first line; put a cell that holds a separator into quotes ("a,b")'
             )
             spoilt.add(code)
-        elif not _CODE.fullmatch(code):
+        elif not (_CODE.fullmatch(code) and is_name(code)):
             problems.append(
                 f"{place}: subject is {shorten(repr(code))}; give a code without"
-                " slashes that does not begin with a dot"
+                " slashes and without what cannot be printed (as no-break spaces and"
+                " line breaks), of at most 128 characters, not beginning with a dot"
             )
         else:
             rows.setdefault(code, []).append(_Row(place, f"{place}: {code}", row))
-    records: list[SubjectRecord] = []
-    refused: list[SubjectRecord] = []
+    found: list[SubjectRecord] = []
     for code, own in sorted(rows.items()):
         record, lines = _record(code, own, root)
+        found.append(record)
         problems += lines
-        (refused if lines or code in spoilt else records).append(record)
+        if lines:
+            spoilt.add(code)
+    spoilt |= _refuse_shared_labels(found, problems)
+    refused = [record for record in found if record.subject in spoilt]
     return Subjects(
-        tuple(records),
+        tuple(record for record in found if record.subject not in spoilt),
         notices,
         tuple(problems),
         {"table": table.absolute()},
@@ -168,6 +180,11 @@ def _record(code: str, rows: list[_Row], root: Path) -> tuple[SubjectRecord, lis
             text = row.cells[column]
             if not text:
                 found.problems.append(f"{row.where} has no {column}; fill it in")
+            elif not is_name(text):
+                found.problems.append(
+                    f"{row.where} has {column} {shorten(repr(text))}; give a name of at"
+                    f" most {LONGEST_NAME} characters that can all be printed"
+                )
             elif text != one[column]:
                 found.problems.append(
                     f"{row.where} has {column} {shorten(repr(text))},"
@@ -188,6 +205,37 @@ def _record(code: str, rows: list[_Row], root: Path) -> tuple[SubjectRecord, lis
         for (image, label, spacing), phases in found.pairs.items()
     )
     return SubjectRecord(code, one["vendor"], one["centre"], pairs), found.problems
+
+
+def _refuse_shared_labels(
+    records: Sequence[SubjectRecord], problems: list[str]
+) -> set[str]:
+    """Says which label file images of two subjects have, and returns these subjects.
+
+    Those of one subject are told apart when they are read, since one file may hold the
+    labels of several frames.
+    """
+    users: dict[str, list[tuple[str, str, FilePair]]] = {}
+    for record in records:
+        for pair in record.pairs:
+            if pair.label_path is None or not os.path.isfile(pair.label_path):
+                continue
+            if os.path.isfile(pair.image_path):
+                image = os.path.realpath(pair.image_path)
+                user = (record.subject, image, pair)
+                users.setdefault(os.path.realpath(pair.label_path), []).append(user)
+    refused: set[str] = set()
+    for (first, image, pair), *others in users.values():
+        for code, other_image, other in others:
+            if code != first and other_image != image:
+                refused |= {code, first}
+                problems.append(
+                    f"{other.places[0]}: {code} has the label file"
+                    f" {shorten(other.label_path)}, which {first} has in"
+                    f" {_line(pair.places[0])} for another image; give each image its"
+                    " own label file"
+                )
+    return refused
 
 
 def _add_row(row: _Row, root: Path, found: _Found) -> None:

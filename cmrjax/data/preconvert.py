@@ -15,7 +15,7 @@ import numpy as np
 
 from cmrjax.data.datasets import get_dataset
 from cmrjax.data.growing_array import GrowingArray
-from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION
+from cmrjax.data.manifest import ARRAYS, FORMAT, MANIFEST_FILE, VERSION, faults
 from cmrjax.data.prepared_place import check_prepared_out, is_prepared
 from cmrjax.data.records import SubjectRecord
 from cmrjax.data.split import (
@@ -34,6 +34,7 @@ from cmrjax.data.summary import Summary
 from cmrjax.files import (
     atomic_directory,
     provenance,
+    read_json,
     sha256_file,
     shorten,
     write_json,
@@ -85,6 +86,10 @@ class Prepare(Protocol):
 
 class NothingPreparedError(ValueError):
     """No subject could be used; nothing was written."""
+
+
+class NotOpenableError(ValueError):
+    """What was prepared could not be opened again; nothing was written."""
 
 
 def plan_preparation(
@@ -166,6 +171,8 @@ def run_preparation(
     Raises:
         ValueError: If the plan names no folder.
         NothingPreparedError: If no slice could be prepared; nothing is written.
+        NotOpenableError: If the folder would be one that cannot be opened; nothing is
+            written.
         OSError: If the output cannot be written.
     """
     if plan.out is None:
@@ -199,9 +206,19 @@ def run_preparation(
             )
         manifest = _manifest(plan, recipe, summary, folder, settings or {})
         write_json(folder / MANIFEST_FILE, manifest)
+        _check_written(folder, plan.out)
         if complete is not None:
             complete(folder, summary)
     return summary
+
+
+def _check_written(folder: Path, out: Path) -> None:
+    """Refuses a manifest that its readers would, before the folder has its name."""
+    if found := faults(read_json(folder / MANIFEST_FILE)):
+        raise NotOpenableError(
+            f"{out}: could not be opened again, {', '.join(found)} has a value that a"
+            " manifest cannot hold; correct it in the table; nothing was written"
+        )
 
 
 def _distinct_groups(

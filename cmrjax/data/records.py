@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PHASES = ("ED", "ES")
+LONGEST_NAME = 200
 _LAST_FRAME = 10**6  # no cine is longer
 
 
@@ -53,9 +55,10 @@ class SubjectRecord:
             phase, as in ACDC.
         subset: Folder of the subject's folder inside the source ("" if flat), for
             example ``"Training/Labeled"``.
-        official_subset: Which part of the official download the folder belongs to,
-            the folders above the source included: "training", "unlabelled",
-            "validation", "testing", or "" if its path does not tell.
+        official_subset: Which part of the official download the subject belongs to,
+            by its folders (in M&Ms also those above the source) or its number (in
+            ACDC): "training", "unlabelled", "validation", "testing", or "" if these do
+            not tell.
     """
 
     subject: str
@@ -109,6 +112,25 @@ def noted(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
+def is_name(value: Any) -> bool:
+    """Whether a value can name a subject, a phase, a vendor or a centre.
+
+    That is text that can be printed, of at most ``LONGEST_NAME`` characters: what a
+    manifest may hold, so what a table must.
+    """
+    is_text = isinstance(value, str) and len(value) <= LONGEST_NAME
+    return is_text and value.isprintable()
+
+
+def plain_spaces(text: str) -> str:
+    """Returns a cell with one plain space for white space of any kind.
+
+    A no-break space that came with a copied cell looks the same and would make a
+    vendor of its own.
+    """
+    return " ".join(text.split())
+
+
 def frame_index(text: str) -> int | None:
     """Returns the index of a frame that a cell tells, None if it tells none.
 
@@ -125,8 +147,8 @@ def frame_index(text: str) -> int | None:
 def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     """Reads a CSV table in UTF-8 (with or without byte-order mark) or Latin-1.
 
-    Cells are separated by commas, semicolons or tabs, whichever gives the first line
-    the most cells.
+    Cells are separated by commas, semicolons or tabs, whichever gives the first row
+    the most cells. Lines end in LF, CR LF or CR ("CSV (Macintosh)" of Excel).
 
     Returns:
         Number of the line in the file and the stripped cells, of each row that is not
@@ -143,17 +165,15 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    first = text.strip(",;\t\r\n ").partition("\n")[0]
-    if not first or "\0" in text:
+    begin = text.strip(",;\t\r\n ")
+    if not begin or "\0" in text:
         what = (
-            "holds no text" if not first else "is not a text file in UTF-8 or Latin-1"
+            "holds no text" if not begin else "is not a text file in UTF-8 or Latin-1"
         )
         raise ValueError(f"{path}: {what}; save the table as CSV in UTF-8")
     try:
-        delimiter = max(
-            ",;\t", key=lambda d: len(next(csv.reader([first], delimiter=d)))
-        )
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        delimiter = max(",;\t", key=lambda d: _count_cells(begin, d))
+        reader = _csv_reader(text, delimiter)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise ValueError(
@@ -163,3 +183,16 @@ def read_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     if not filled:
         raise ValueError(f"{path}: holds no text; save the table as CSV in UTF-8")
     return filled
+
+
+def _csv_reader(text: str, delimiter: str) -> Any:
+    """Rows of a text; lines keep their ends, which may also stand in quoted cells."""
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _count_cells(text: str, delimiter: str) -> int:
+    """How many cells the first row has, 0 if it cannot be read so."""
+    try:
+        return len(next(_csv_reader(text, delimiter)))
+    except csv.Error:
+        return 0

@@ -80,6 +80,14 @@ class _Normalised(NamedTuple):
     limits: tuple[float, float]
 
 
+class _Use(NamedTuple):
+    """A phase, and the frame (file, index) of its image and of its labels, if any."""
+
+    phase: str
+    image: tuple[str, int]
+    labels: tuple[str, int] | None
+
+
 Labeller = Callable[[NativePhase], np.ndarray]
 """Gives the labels of a phase on the model's grid, [d, *image_size] uint8."""
 
@@ -96,6 +104,7 @@ class PreparedVolume:
         description: Facts for the manifest, plain JSON types.
         voxels: Hash of the native voxels, whatever file and type they are stored in;
             "" where it is not known.
+        label_voxels: Likewise of the native labels; "" where none were read.
     """
 
     images: np.ndarray
@@ -104,6 +113,7 @@ class PreparedVolume:
     valid_box: tuple[int, int, int, int]
     description: dict[str, Any]
     voxels: str = ""
+    label_voxels: str = ""
 
 
 @dataclass
@@ -149,7 +159,7 @@ def prepare_subject(
     assert with_labels or labeller is not None
     result = PreparedSubject()
     unlabelled = 0
-    users: dict[tuple[str, int], list[str]] = {}
+    uses: list[_Use] = []
     for pair in record.pairs:
         files = read_pair(
             record, pair, labels_expected=labels_expected, with_labels=with_labels
@@ -158,8 +168,11 @@ def prepare_subject(
         result.problems += files.problems
         result.notices += files.notices
         for phase, frame, label_frame in files.frames:
-            key = (os.path.realpath(pair.image_path), frame)
-            users.setdefault(key, []).append(phase)
+            of_labels = None
+            if with_labels and pair.label_path is not None:
+                of_labels = (os.path.realpath(pair.label_path), label_frame)
+            of_image = (os.path.realpath(pair.image_path), frame)
+            uses.append(_Use(phase, of_image, of_labels))
             native = _native_phase(
                 recipe, files, phase, frame, label_frame, result.problems
             )
@@ -170,7 +183,7 @@ def prepare_subject(
                     record, recipe, *native, files, labeller, result.notices
                 )
                 result.volumes.append(volume)
-    _refuse_shared_frames(record, users, result)
+    _refuse_shared_frames(record, uses, result)
     result.unlabelled = unlabelled == len(record.pairs)
     return result
 
@@ -222,26 +235,47 @@ def _normalise(recipe: Recipe, image: NiftiFile, phase: str, frame: int) -> _Nor
 
 
 def _refuse_shared_frames(
-    record: SubjectRecord,
-    users: dict[tuple[str, int], list[str]],
-    result: PreparedSubject,
+    record: SubjectRecord, uses: list[_Use], result: PreparedSubject
 ) -> None:
-    """Two phases that are one frame of one file: which of them it is nobody knows."""
-    for (path, frame), phases in users.items():
-        if len(phases) < 2:
-            continue
-        places = [record.pair_of(phase).place_of(phase) for phase in phases]
-        names = " and ".join(
-            f"{phase} ({place})" if place else phase
-            for phase, place in zip(phases, places, strict=True)
-        )
-        result.problems.append(
-            f"{path}: frame {frame} is both {names} of {record.subject}; correct the"
-            " file or the frame of one of them in the table"
-        )
-        result.volumes = [
-            v for v in result.volumes if v.description["phase"] not in phases
-        ]
+    """Two phases that are one frame of one file: which of them it is nobody knows.
+
+    Nor is it known whose labels they are that two different images have.
+    """
+    images: dict[tuple[str, int], list[_Use]] = {}
+    labels: dict[tuple[str, int], list[_Use]] = {}
+    for use in uses:
+        images.setdefault(use.image, []).append(use)
+        if use.labels is not None:
+            labels.setdefault(use.labels, []).append(use)
+    for (path, frame), found in images.items():
+        if len(found) > 1:
+            result.problems.append(
+                f"{path}: frame {frame} is both {_named(record, found)}; correct the"
+                " file or the frame of one of them in the table"
+            )
+            _drop(found, result)
+    for (path, frame), found in labels.items():
+        if len({use.image for use in found}) > 1:
+            result.problems.append(
+                f"{path}: frame {frame} is to be the labels of both"
+                f" {_named(record, found)}, which are different images; give each its"
+                " own label file"
+            )
+            _drop(found, result)
+
+
+def _named(record: SubjectRecord, uses: list[_Use]) -> str:
+    """Phases of a subject, with the line of the table that names each."""
+    names = []
+    for phase in (use.phase for use in uses):
+        place = record.pair_of(phase).place_of(phase)
+        names.append(f"{phase} ({place})" if place else phase)
+    return f"{' and '.join(names)} of {record.subject}"
+
+
+def _drop(uses: list[_Use], result: PreparedSubject) -> None:
+    phases = {use.phase for use in uses}
+    result.volumes = [v for v in result.volumes if v.description["phase"] not in phases]
 
 
 def _prepare_phase(
@@ -283,6 +317,7 @@ def _prepare_phase(
             **_grid_facts(grid, image),
         },
         voxels=_hash(native.volume),
+        label_voxels="" if native.labels is None else _hash(native.labels),
     )
 
 

@@ -6,21 +6,42 @@ from pathlib import Path
 
 from cmrjax.data.nifti import SUFFIXES
 
+_MACOS = "__MACOSX"
+"""Folder that zip files of macOS have beside their content: the same names, no data."""
+
 MAX_DEPTH = 4
 """Subjects lie at most so many folders below the source."""
 
+MAX_UNREADABLE = 3
+"""So many folders that cannot be read are named where nothing was found at all."""
 
-def walk(source: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Goes through a source folder and the folders below, but hidden ones.
+
+def walk(
+    source: Path, problems: list[str]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Goes through a source folder and those below, but hidden ones and macOS's own.
+
+    Args:
+        source: The folder.
+        problems: Takes a line for each folder that cannot be read.
 
     Yields:
         A folder (not ``source`` itself), its subfolders, which may be cleared so as not
         to go there, and the names of its files. Links are followed.
     """
-    for name, subfolders, files in os.walk(source, followlinks=True):
+
+    def note(error: OSError) -> None:
+        problems.append(
+            f"{error.filename}: cannot be read ({error.strerror}), so what is in it is"
+            " left out; correct its permissions or take it away"
+        )
+
+    for name, subfolders, files in os.walk(source, followlinks=True, onerror=note):
         folder = Path(name)
         depth = len(folder.relative_to(source).parts)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        subfolders[:] = sorted(
+            s for s in subfolders if not s.startswith(".") and s != _MACOS
+        )
         if depth >= MAX_DEPTH:
             subfolders.clear()
         if depth:

@@ -12,7 +12,10 @@ COLUMNS = ("External code", "VendorName", "Vendor", "Centre", "ED", "ES")
 def make_arrays(
     *, shape: tuple[int, int, int, int] = (24, 20, 4, 2), seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images [x, y, z, t] int16 and labels uint8: nested boxes, slice 0 without."""
+    """Images [x, y, z, t] int16 and labels uint8: nested boxes, slice 0 without.
+
+    One voxel of RV is left out, another one in each frame and for each of three seeds.
+    """
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 900, shape).astype(np.int16)
     labels = np.zeros(shape, np.uint8)
@@ -20,6 +23,8 @@ def make_arrays(
     labels[x - 4 : x + 4, y - 4 : y + 4, 1:] = 2
     labels[x - 2 : x + 2, y - 2 : y + 2, 1:] = 1
     labels[x + 4 : x + 7, y - 2 : y + 2, 1:] = 3
+    for frame in range(shape[3]):
+        labels[x + 4 + seed % 3, y - 2 + frame % 4, -1, frame] = 0
     return images, labels
 
 

@@ -10,6 +10,7 @@ from cmrjax.data.subject import Recipe, prepare_subject
 from cmrjax.labels import CAVITY, SOURCE_LABELS
 from experiments import prepare_data
 from tests.data.acdc_tree import write_patient
+from tests.data.locked_folder import lock
 from tests.data.mnms_tree import make_arrays
 
 RECIPE = Recipe(SOURCE_LABELS["acdc"], CAVITY, image_size=(32, 32))
@@ -34,13 +35,27 @@ def test_the_official_folders_are_found_with_frames_and_subsets(tmp_path):
     assert labels.name == "patient101_frame01_gt.nii.gz"
 
 
-def test_test_patients_are_never_trained_on_wherever_they_lie(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "inside"),
+    [("acdc", ""), ("training/acdc_flat", ""), ("Testing/acdc", ""), ("", "training")],
+)
+def test_test_patients_are_never_trained_on_wherever_they_lie(tmp_path, place, inside):
+    """Not even below a folder "training", in the source or above it."""
+    source = tmp_path / place
     for number in (*range(1, 21), *range(101, 121)):
-        write_patient(tmp_path, f"patient{number:03d}", frames=(1, 2))
-    records = find_subjects(tmp_path).records
+        write_patient(source / inside, f"patient{number:03d}", frames=(1, 2))
+    records = find_subjects(source).records
     splits, _ = resolve_splits(records, {}, dataset="acdc")
     assert all(splits[f"patient{n}"] == "test" for n in range(101, 121))
     assert "train" in splits.values()
+
+
+def test_what_lies_in_testing_is_no_training_patient(tmp_path):
+    write_patient(tmp_path / "Testing", "patient001")
+    (record,) = find_subjects(tmp_path).records
+    assert record.official_subset == "testing"
+    (record,) = find_subjects(tmp_path / "Testing").records
+    assert record.official_subset == "training"  # by its number
 
 
 def test_labels_are_read_with_acdcs_ids(tmp_path):
@@ -107,6 +122,31 @@ def test_without_info_and_in_two_folders(tmp_path):
     assert not found.records
     assert "Info.cfg: cannot be read" in found.problems[0]
     assert "patient002: found in 2 folders" in found.problems[1]
+
+
+def test_what_a_zip_file_of_macos_brings_along_is_not_looked_at(tmp_path):
+    """Every patient was refused as found in two folders."""
+    write_patient(tmp_path / "database" / "training", "patient001")
+    extra = tmp_path / "__MACOSX" / "database" / "training" / "patient001"
+    extra.mkdir(parents=True)
+    (extra / "._Info.cfg").write_bytes(b"\0\5\x16\7")
+    found = find_subjects(tmp_path)
+    assert not found.problems
+    assert [r.subject for r in found.records] == ["patient001"]
+
+
+def test_folders_that_cannot_be_read_are_said(tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    write_patient(source, "patient001")
+    write_patient(source / "testing", "patient101")
+    lock(monkeypatch, source / "testing")
+    found = find_subjects(source)
+    assert [r.subject for r in found.records] == ["patient001"]
+    (line,) = found.problems
+    assert line.startswith(f"{source}/testing: cannot be read (Permission denied)")
+    lock(monkeypatch, source)
+    with pytest.raises(ValueError, match=r"holds no patient .*/in: cannot be read"):
+        find_subjects(source)
 
 
 def test_what_is_no_acdc_folder_is_said(tmp_path):

@@ -123,6 +123,31 @@ def test_one_image_in_two_files_is_seen_by_its_voxels(tmp_path, capsys):
         assert line in text, text
 
 
+@pytest.mark.parametrize("subjects", [("p1", "p1"), ("p1", "p2")])
+def test_a_copy_of_a_label_file_is_seen_by_its_voxels(tmp_path, capsys, subjects):
+    """A problem in one subject; of two it may be meant, as with simulated images."""
+    images, labels = make_arrays()
+    rows = ["image,label,subject,phase,vendor,centre"]
+    for index, (name, subject) in enumerate(zip(("ED", "ES"), subjects, strict=True)):
+        save_nifti(tmp_path / f"{name}.nii.gz", images[..., index])
+        save_nifti(
+            tmp_path / f"{name}_gt.nii", labels[..., 0].astype(("i2", "u1")[index])
+        )
+        rows.append(f"{name}.nii.gz,{name}_gt.nii,{subject},{name},A,1")
+    table = tmp_path / "cases.csv"
+    table.write_text("\n".join(rows))
+    status, text = _check(capsys, tmp_path, f"--table={table}", dataset="nifti")
+    line = f"{subjects[0]} ED, {subjects[1]} ES: the same labels, of different images; "
+    if subjects[0] == subjects[1]:
+        assert f"problem: {line}give each image its own" in text, text
+        assert status == 1
+    else:
+        assert f"notice: {line}was a label file copied?" in text, text
+        assert status == 0
+    status, text = _check(capsys, write_small_set(tmp_path / "in"))
+    assert "the same labels" not in text
+
+
 def test_an_organ_that_no_file_shows_is_a_notice(tmp_path, capsys):
     """The schema may have more classes than a small set shows; but for the heart."""
     images, labels = make_arrays()

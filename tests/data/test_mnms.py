@@ -3,6 +3,7 @@
 import pytest
 
 from cmrjax.data import mnms
+from tests.data.locked_folder import lock
 from tests.data.mnms_tree import write_subject, write_table
 
 ROWS = {"P0": ("A", 1, 0, 1), "P1": ("B", 3, 1, 0)}
@@ -114,6 +115,46 @@ def test_table_as_the_official_one(tmp_path):
     assert record.pairs[0].phases == (("ED", 0), ("ES", 1))
 
 
+def test_names_that_no_manifest_can_hold(tmp_path):
+    """White space of other kinds is a plain space; what cannot be printed is none."""
+    rows = {"P0": ("Siemens\u00a0 Aera", "1\n", 0, 1), "P1": ("S" * 201, 1, 0, 1)}
+    for code in (*rows, "P\u00a02"):
+        write_subject(tmp_path, code)
+    write_table(tmp_path / "t.csv", {**rows, "P\u00a02": ("A", "\u200b2", 0, 1)})
+    found = mnms.find_subjects(tmp_path)
+    assert [r.group for r in found.records] == ["Siemens Aera1"]
+    expected = (
+        "t.csv: P1 has Vendor 'SSS",
+        r"t.csv: P 2 has External code 'P\xa02'; give a name of at most 200",
+        r"t.csv: P 2 has Centre '\u200b2'; give a name of at most 200 characters",
+    )
+    assert len(found.problems) == len(expected), found.problems
+    for line, part in zip(found.problems, expected, strict=True):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2.0", "2"),
+        ("2", "2"),
+        ("1234567", "1234567"),
+        ("1234568.0", "1234568"),
+        ("12345678901234567891", "12345678901234567891"),
+        ("1.5", "1.5"),
+        ("nan", "nan"),
+        ("1e999", "1e999"),
+        ("Leeds", "Leeds"),
+    ],
+)
+def test_centres_keep_all_their_digits(tmp_path, text, expected):
+    """Numbers of seven digits were rounded, and two centres one group."""
+    write_subject(tmp_path, "P0")
+    write_table(tmp_path / "t.csv", {"P0": ("A", text, 0, 1)})
+    (record,) = mnms.find_subjects(tmp_path).records
+    assert record.centre == expected
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_table_in_other_encodings_and_with_other_separators(
@@ -221,6 +262,21 @@ def test_source_and_table_errors(tmp_path):
     (source / "w.csv").write_text(text)
     with pytest.raises(ValueError, match=r"w\.csv: P0 has two different rows"):
         mnms.find_subjects(source, table=source / "w.csv")
+
+
+def test_folders_that_cannot_be_read_are_said(tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    for code in ROWS:
+        write_subject(source, code)
+    write_table(source / "t.csv", ROWS)
+    lock(monkeypatch, source / "P1")
+    found = mnms.find_subjects(source)
+    assert [r.subject for r in found.records] == ["P0"]
+    (line,) = found.problems
+    assert line.startswith(f"{source}/P1: cannot be read (Permission denied)")
+    lock(monkeypatch, source)
+    with pytest.raises(ValueError, match=r"holds no subject .*/in: cannot be read"):
+        mnms.find_subjects(source)
 
 
 def test_linked_subject_folders_are_found(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from cmrjax.data.nifti_table import find_subjects
 from cmrjax.data.prepared import PreparedDataset
+from cmrjax.data.subject import Recipe, prepare_subject
 from experiments import prepare_data
 from tests.data.mnms_tree import make_arrays, save_nifti
 
@@ -135,6 +136,39 @@ def test_all_that_is_wrong_is_said_line_by_line(tmp_path):
     assert [record.subject for record in found.refused] == ["p1", "p2", "p4"]
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "  ", "\u2003", " \u00a0"])
+def test_white_space_in_vendor_and_centre_is_one_plain_space(tmp_path, space):
+    """A copied no-break space made a folder that could not be opened."""
+    _files(tmp_path)
+    rows = (ROWS[0].replace("Siemens", f"Siemens{space}Aera"), *ROWS[1:])
+    rows = (rows[0], rows[1].replace("Siemens", '"Siemens\nAera"'))
+    assert _prepare(tmp_path, rows) == 0
+    data = PreparedDataset.open(tmp_path / "out")
+    assert {s.vendor for s in data.slices} == {"Siemens Aera"}
+
+
+def test_what_no_manifest_can_hold_is_refused_row_by_row(tmp_path):
+    """Names of subjects, vendors and centres, by the rule of the manifest."""
+    _files(tmp_path)
+    rows = [
+        ROWS[0].replace(",p1,", ",p1\u00a0x,"),
+        ROWS[0].replace("Siemens", "S" * 201),
+        ROWS[1].replace("Siemens", "S" * 201).replace("Leeds", "Leeds\u200b"),
+        ROWS[0].replace(",p1,", ",p0,").replace("Siemens", "S" * 200),
+    ]
+    found = find_subjects(None, table=_table(tmp_path, *rows))
+    assert [record.subject for record in found.records] == ["p0"]
+    expected = (
+        r"line 2: subject is 'p1\xa0x'; give a code",
+        "line 3: p1 has vendor 'SSS",
+        "line 4: p1 has vendor 'SSS",
+        r"line 4: p1 has centre 'Leeds\u200b'; give a name of at most 200",
+    )
+    assert len(found.problems) == len(expected), found.problems
+    for line, part in zip(found.problems, expected, strict=True):
+        assert part in line
+
+
 @pytest.mark.parametrize("text", ["0", "0.0", "0.", ""])
 def test_a_frame_as_spreadsheets_and_pandas_write_it(tmp_path, text):
     _files(tmp_path)
@@ -173,6 +207,60 @@ def test_one_file_for_two_phases_is_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "p1_ED.nii.gz: frame 0 is both ED (" in error
     assert "line 2) and ES (" in error
+
+
+def test_labels_of_two_phases_are_refused(tmp_path, capsys):
+    """The copied name of a label file trained ES on the labels of ED."""
+    _files(tmp_path)
+    rows = (ROWS[0], ROWS[1].replace("p1_ES_gt", "p1_ED_gt"))
+    line = (
+        f"p1_ED_gt.nii.gz: frame 0 is to be the labels of both ED"
+        f" ({tmp_path}/cases.csv, line 2) and ES ({tmp_path}/cases.csv, line 3) of p1,"
+        " which are different images; give each its own label file"
+    )
+    assert _prepare(tmp_path, rows) == 1
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert _prepare(tmp_path, rows, "--check") == 1
+    assert f"{line}\n1 problems, 2 notices" in capsys.readouterr().out
+
+
+def test_labels_of_two_frames_in_two_cines_are_refused(tmp_path):
+    """One frame of labels may belong to one frame of a cine alone."""
+    images, labels = make_arrays()
+    save_nifti(tmp_path / "a.nii", images)
+    save_nifti(tmp_path / "b.nii", images[::-1])
+    save_nifti(tmp_path / "l.nii", labels[..., 0])
+    rows = [
+        f"{n}.nii,l.nii,p1,{p},A,1,{f}" for n, p, f in (("a", "ED", 0), ("b", "ES", 1))
+    ]
+    (record,) = find_subjects(
+        None, table=_table(tmp_path, *rows, header=HEADER + ",frame")
+    ).records
+    result = prepare_subject(record, Recipe(image_size=(32, 32)))
+    assert not result.volumes
+    (line,) = result.problems
+    assert "l.nii: frame 0 is to be the labels of both ED (" in line
+
+
+def test_labels_of_two_subjects_are_refused(tmp_path):
+    """Also by another path; not of one image that has two codes."""
+    _files(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    rows = [
+        ROWS[0],
+        ROWS[1].replace(",p1,", ",p2,").replace("p1_ES_gt", "link/p1_ED_gt"),
+        ROWS[1].replace(",p1,", ",p3,"),
+        ROWS[1].replace(",p1,", ",p4,"),
+    ]
+    found = find_subjects(None, table=_table(tmp_path, *rows))
+    assert [record.subject for record in found.records] == ["p3", "p4"]
+    assert [record.subject for record in found.refused] == ["p1", "p2"]
+    assert found.problems == (
+        f"{tmp_path}/cases.csv, line 3: p2 has the label file"
+        f" {tmp_path}/link/p1_ED_gt.nii.gz, which p1 has in line 2 for another image;"
+        " give each image its own label file",
+    )
 
 
 def _prepare(folder, rows, *more, header=HEADER):

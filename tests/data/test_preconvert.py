@@ -203,6 +203,18 @@ def test_interruption_leaves_the_old_output(tmp_path):
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
 
 
+def test_a_folder_that_could_not_be_opened_is_not_made(tmp_path):
+    """Whatever the readers of tables let through."""
+    source = write_small_set(tmp_path / "in", count=1)
+    plan = preconvert.plan_preparation("mnms", source, tmp_path / "out")
+    records = [dataclasses.replace(r, vendor="A\u00a0B") for r in plan.records]
+    plan = dataclasses.replace(plan, records=tuple(records))
+    message = "out: could not be opened again, vendor has a value .*; nothing was writ"
+    with pytest.raises(preconvert.NotOpenableError, match=message):
+        preconvert.run_preparation(plan, RECIPE)
+    assert os.listdir(tmp_path) == ["in"]
+
+
 def test_out_is_only_replaced_when_told_and_prepared(tmp_path):
     source = write_small_set(tmp_path / "in", count=1)
     out = tmp_path / "out"
