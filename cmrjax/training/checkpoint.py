@@ -27,6 +27,7 @@ from cmrjax.training.checkpoint_folder import (
     refuse_strays,
     stored_scores,
 )
+from cmrjax.training.orbax_noise import quiet_failure
 
 POSITION, FACTS = "position", "facts"  # of a checkpoint, beside its state
 
@@ -163,7 +164,7 @@ class CheckpointStore:
                 f"{self.path(step)} does not fit this run's networks ({misfit}); the "
                 "configuration was changed since: restore it, or use a new workdir"
             )
-        with named_errors(self.path(step)):
+        with named_errors(self.path(step)), quiet_failure():
             found = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -244,7 +245,7 @@ def restore_subtree(checkpoint: str | Path, abstract_subtree: Any) -> Any:
         ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
         multiprocessing_options=options,
     )
-    with named_errors(checkpoint):
+    with named_errors(checkpoint), quiet_failure():
         return checkpointer.restore(
             (Path(checkpoint) / STATE).absolute(),
             args=ocp.args.PyTreeRestore(
@@ -287,7 +288,7 @@ def _misfit(checkpoint: str | Path, wanted: Any) -> str:
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     handler: Any = ocp.PyTreeCheckpointHandler()
-    with named_errors(path.parent):
+    with named_errors(path.parent), quiet_failure():
         return _shapes(handler.metadata(path).tree)
 
 

@@ -170,7 +170,8 @@ def test_turned_labels_stay_on_the_image_with_a_stated_pixel_size(tmp_path):
     record, pair = _headers(tmp_path)
     image = nib.Nifti1Image(values, affine)
     nib.save(image, pair.image_path)
-    nib.save(image.as_reoriented([(0, -1), (1, 1), (2, 1)]), pair.label_path)
+    turned = image.as_reoriented([(0, -1), (1, 1), (2, 1)])
+    nib.save(turned, tmp_path / "l.nii")
     files = read_pair(record, dataclasses.replace(pair, spacing=(9.0, 1.5, 1.5)))
     assert not files.problems, files.problems
     assert files.labels is not None
