@@ -19,6 +19,14 @@ BATCH_SIZE, DEVICES, PEAK_HOST = "batch_size", "devices", "peak_host_bytes"
 
 def peak_host_bytes() -> int:
     """Returns the largest resident size that this process has had, bytes."""
+    try:
+        status = Path("/proc/self/status").read_text("utf-8", errors="replace")
+    except OSError:  # not on macOS
+        status = ""
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    # On Linux it is at least what the parent had when it started this process.
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

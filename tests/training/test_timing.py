@@ -1,13 +1,18 @@
 """What a training measures of itself is written when it is known."""
 
 import json
+import pathlib
+import subprocess
+import sys
 import types
 
 import jax.numpy as jnp
+import numpy as np
 
 from cmrjax.training.compiled_step import CompiledStep
 from cmrjax.training.timing import Timing, peak_host_bytes
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TRAINER = types.SimpleNamespace(batch_size=2, image_size=8)
 COMPILED = CompiledStep(None, compile_seconds=1.5, flops=10.0, memory_bytes=3)
 
@@ -27,3 +32,11 @@ def test_timing_is_written_after_the_first_step_and_at_the_end(tmp_path):
     assert (last["step_temporary_bytes"], last["batch_size"]) == (3, 2)
     assert last["peak_host_bytes"] > 1e7
     assert last["peak_host_bytes"] <= peak_host_bytes()
+
+
+def test_the_peak_is_not_that_of_the_process_which_started_this_one():
+    held = np.ones(2**29, np.uint8)
+    program = "from cmrjax.training import timing; print(timing.peak_host_bytes())"
+    command = [sys.executable, "-c", program]
+    peak = int(subprocess.check_output(command, text=True, cwd=ROOT))
+    assert 2**25 < peak < held.nbytes
