@@ -216,14 +216,15 @@ def _say_what_is_ahead(
 ) -> None:
     settings = run.training.settings
     saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(run.workdir)))
+    steps = max(0, settings.num_steps - (saved or 0))
     is_known = saved is not None and seconds is not None
     ahead = forecast(
         run.training.trainer,
         compiled,
         arguments,
-        None if is_known else _peek(run.iterator),
+        _peek(run.iterator) if steps and not is_known else None,
         directory=run.workdir,
-        steps=settings.num_steps - (saved or 0),
+        steps=steps,
         kept=run.config.training.keep_checkpoints + bool(settings.best_metric),
         seconds_per_step=seconds,
     )

@@ -235,6 +235,13 @@ def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
     assert seen["batch"] == ("batch" if expected is None else None)
 
 
+@pytest.mark.parametrize("num_steps", [2, 1])
+def test_a_run_with_nothing_left_tries_nothing(go_on, num_steps):
+    """Also one that trained further than it now should."""
+    seen = go_on(num_steps)
+    assert (seen["steps"], seen["batch"]) == (0, None)
+
+
 def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_on):
     """The writer drops it before the model card, which reads them, is written."""
     row = json.dumps({"step": 1, "seconds_per_step": 9.0}) + "\n"
