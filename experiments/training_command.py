@@ -29,7 +29,7 @@ from cmrjax.training.processes import any_said, is_first, share
 from cmrjax.training.sharding import local_copy
 from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
-from cmrjax.training.timing import TIMING_FILE, Timing
+from cmrjax.training.timing import TIMING_FILE, Timing, is_from_here
 from cmrjax.training.writers import (
     METRICS_FILE,
     MetricWriter,
@@ -232,7 +232,9 @@ def _say_what_is_ahead(
 
 
 def _seconds_per_step(workdir: Path) -> float | None:
-    """As the run measured it last; None where it did not."""
+    """As the run measured it last; None where it did not, or on other devices."""
+    if not is_from_here(workdir / TIMING_FILE):
+        return None
     try:
         rows = read_metrics(workdir / METRICS_FILE)
     except (FileNotFoundError, ValueError):  # what is unreadable, the writer drops

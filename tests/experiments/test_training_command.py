@@ -215,6 +215,11 @@ def go_on(tmp_path, monkeypatch):
     return call
 
 
+def _measure_here(folder):
+    """Leaves the timing.json of a run on these devices."""
+    Timing(folder / "timing.json", trainer(), compiled(None)).first_step({})
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -230,16 +235,31 @@ def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
     """A step is tried where it measured none."""
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "metrics.jsonl").write_text(lines)
+    _measure_here(tmp_path)
     seen = go_on()
     assert (seen["seconds_per_step"], seen["steps"]) == (expected, 7)
     assert seen["batch"] == ("batch" if expected is None else None)
 
 
+def test_a_step_is_tried_where_those_before_were_on_other_devices(tmp_path, go_on):
+    row = {"step": 1, "seconds_per_step": 9.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    _measure_here(tmp_path)
+    timing = json.loads((tmp_path / "timing.json").read_text())
+    changed = {**timing, "devices": ["NVIDIA H200"]}
+    (tmp_path / "timing.json").write_text(json.dumps(changed))
+    seen = go_on()
+    assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
+
+
 @pytest.mark.parametrize("num_steps", [2, 1])
-def test_a_run_with_nothing_left_tries_nothing(go_on, num_steps):
-    """Also one that trained further than it now should."""
+def test_a_run_with_nothing_left_tries_nothing(tmp_path, go_on, num_steps):
+    """Also one that trained further than it now should; nor is timing.json changed."""
+    content = {"devices": ["NVIDIA H200"], "batch_size": 2, "peak_host_bytes": 2**30}
+    (tmp_path / "timing.json").write_text(json.dumps(content))
     seen = go_on(num_steps)
     assert (seen["steps"], seen["batch"]) == (0, None)
+    assert json.loads((tmp_path / "timing.json").read_text()) == content
 
 
 def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_on):
@@ -247,6 +267,7 @@ def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_o
     row = json.dumps({"step": 1, "seconds_per_step": 9.0}) + "\n"
     last = json.dumps({"step": 2, "validation_ssim": 0.5}) + "\n"
     (tmp_path / "metrics.jsonl").write_text(row + "\0\0\0\0\n" + last)
+    _measure_here(tmp_path)
     seen = go_on()
     assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
     assert (tmp_path / "metrics.jsonl").read_text() == row + last
