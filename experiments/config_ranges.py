@@ -83,7 +83,7 @@ RANGES: dict[str, Range] = {
     "training.checkpoint_minutes": Range(0, hint="0: by steps only"),
     "training.keep_checkpoints": _COUNT,
     "evaluation.every": Range(0, hint="0: never"),
-    "evaluation.max_slices": _COUNT,
+    "evaluation.max_slices": Range(0, hint="0: all"),
     "evaluation.batch_size": _COUNT,
     "evaluation.panel_rows": _COUNT,
 }

@@ -223,9 +223,11 @@ def _gan_config(workdir: Path, size: DemoSize) -> Any:
 def _finish(ended: LoopResult) -> None:
     """Raises where a training was stopped."""
     if ended.stopped_by:
+        saved = f"training saved at step {ended.step}"
+        if not ended.began:
+            saved = "nothing new is saved of the training"
         raise DemoFailedError(
-            f"{ended.stopped_by}: training saved at step {ended.step}; the same "
-            "command continues"
+            f"{ended.stopped_by}: {saved}; the same command continues"
         )
 
 

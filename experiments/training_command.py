@@ -29,7 +29,7 @@ from cmrjax.training.processes import any_said, is_first, share
 from cmrjax.training.sharding import local_copy
 from cmrjax.training.signals import StopRequest
 from cmrjax.training.step_profile import StepProfile
-from cmrjax.training.timing import TIMING_FILE, Timing
+from cmrjax.training.timing import TIMING_FILE, Timing, is_from_here
 from cmrjax.training.writers import (
     METRICS_FILE,
     MetricWriter,
@@ -113,55 +113,89 @@ def train(
     Raises:
       OSError: no room on the disk for checkpoints.
     """
+    run = _Run(config, workdir, training, iterator)
     trainer = training.trainer
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     with contextlib.closing(iterator), stop or StopRequest() as noted:
-        both = trainer.placement.replicate((training.constants, step_key))
-        constants, step_key = both
+        arguments = trainer.placement.replicate((training.constants, step_key))
         logger.info("%s", describe_devices(trainer))
         if ended := _stopped_early(noted, workdir):
             return ended
+        constants, step_key = arguments
         compiled = trainer.compile(*constants, step_key)
         logger.info("compiled in %.1f s", compiled.compile_seconds)
         if ended := _stopped_early(noted, workdir):  # waits for all, as `meet` does
             return ended
-        with (
-            CheckpointStore(
-                workdir / CHECKPOINTS,
-                keep=config.training.keep_checkpoints,
-                criterion=Criterion(training.settings.best_metric, training.validated),
-            ) as store,
-            StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
-        ):
-            _say_what_is_ahead(
-                config, training, compiled, both, iterator, store, workdir
-            )
+        with run.open_store() as store:
+            _say_what_is_ahead(run, compiled, arguments, store)
             if ended := _stopped_early(noted, workdir):
                 return ended
-            state, step, facts = start(trainer, store, iterator, init_key, facts)
-            timing = Timing(workdir / TIMING_FILE, trainer, compiled)
-            if is_first():
-                write_model_card(workdir)
-            with _make_writer(config, workdir, step) as writer:
-                result = run_loop(
-                    state,
-                    step=step,
-                    train_step=traced.around(
-                        place_and_step(trainer, compiled, constants, step_key, timing)
-                    ),
-                    iterator=iterator,
-                    evaluate=evaluate_in_first(training.evaluate),
-                    store=store,
-                    writer=writer,
-                    settings=training.settings,
-                    facts=facts,
-                    hooks=with_model_card(training.hooks, workdir),
-                    agreement=make_agreement(trainer.placement),
-                    stop=noted,
-                )
+            begun = start(trainer, store, iterator, init_key, facts)
+            return _train_from(
+                begun, run, compiled, arguments, store, profile=profile, stop=noted
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What the parts of `train` share; see there."""
+
+    config: Any
+    workdir: Path
+    training: Training
+    iterator: Any
+
+    def open_store(self) -> CheckpointStore:
+        criterion = Criterion(
+            self.training.settings.best_metric, self.training.validated
+        )
+        return CheckpointStore(
+            self.workdir / CHECKPOINTS,
+            keep=self.config.training.keep_checkpoints,
+            criterion=criterion,
+        )
+
+    def write_card(self) -> None:
+        if is_first():
+            write_model_card(self.workdir)
+
+
+def _train_from(
+    begun: tuple[Any, int, dict[str, Any]],
+    run: _Run,
+    compiled: CompiledStep,
+    arguments: tuple[Any, Any],
+    store: CheckpointStore,
+    *,
+    profile: int,
+    stop: StopRequest,
+) -> LoopResult:
+    """Trains from what `start` returned; measures that, and writes the model card."""
+    (state, step, facts), (constants, key) = begun, arguments
+    workdir, training, trainer = run.workdir, run.training, run.training.trainer
+    timing = Timing(workdir / TIMING_FILE, trainer, compiled)
+    train_step = place_and_step(trainer, compiled, constants, key, timing)
+    with (
+        StepProfile(workdir / PROFILE, steps=profile * is_first()) as traced,
+        _make_writer(run.config, workdir, step) as writer,
+    ):
+        run.write_card()  # after the writer, which mends the metrics that it reads
+        result = run_loop(
+            state,
+            step=step,
+            train_step=traced.around(train_step),
+            iterator=run.iterator,
+            evaluate=evaluate_in_first(training.evaluate),
+            store=store,
+            writer=writer,
+            settings=training.settings,
+            facts=facts,
+            hooks=with_model_card(training.hooks, workdir),
+            agreement=make_agreement(trainer.placement),
+            stop=stop,
+        )
     timing.write()
-    if is_first():
-        write_model_card(workdir)
+    run.write_card()
     return result
 
 
@@ -175,33 +209,36 @@ def _stopped_early(noted: StopRequest, workdir: Path) -> LoopResult | None:
 
 
 def _say_what_is_ahead(
-    config: Any,
-    training: Training,
+    run: _Run,
     compiled: CompiledStep,
     arguments: tuple[Any, Any],
-    iterator: Any,
     store: CheckpointStore,
-    workdir: Path,
 ) -> None:
-    saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(workdir)))
+    settings = run.training.settings
+    saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(run.workdir)))
+    steps = max(0, settings.num_steps - (saved or 0))
     is_known = saved is not None and seconds is not None
     ahead = forecast(
-        training.trainer,
+        run.training.trainer,
         compiled,
         arguments,
-        None if is_known else _peek(iterator),
-        directory=workdir,
-        steps=training.settings.num_steps - (saved or 0),
-        kept=config.training.keep_checkpoints + bool(training.settings.best_metric),
+        _peek(run.iterator) if steps and not is_known else None,
+        directory=run.workdir,
+        steps=steps,
+        kept=run.config.training.keep_checkpoints + bool(settings.best_metric),
         seconds_per_step=seconds,
     )
     logger.info("ahead: %s", ahead)
 
 
 def _seconds_per_step(workdir: Path) -> float | None:
-    """As the run measured it last; None where it did not."""
-    file = workdir / METRICS_FILE
-    rows = read_metrics(file) if file.is_file() else []
+    """As the run measured it last; None where it did not, or on other devices."""
+    if not is_from_here(workdir / TIMING_FILE):
+        return None
+    try:
+        rows = read_metrics(workdir / METRICS_FILE)
+    except (FileNotFoundError, ValueError):  # what is unreadable, the writer drops
+        return None
     return next(
         (row[SECONDS] for row in reversed(rows) if row.get(SECONDS) is not None), None
     )

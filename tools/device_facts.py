@@ -4,13 +4,13 @@ import functools
 import importlib.metadata
 import os
 import platform
-import resource
-import sys
 import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from cmrjax.training.timing import PEAK_HOST, peak_host_bytes
 
 # Dense peaks by NVIDIA's data sheets, GFLOP/s, by a part of the device's name. float32
 # is TF32, which XLA and cuDNN take for float32 products unless told otherwise.
@@ -66,11 +66,9 @@ def peak_memory() -> dict[str, int | None]:
       peak_host_bytes, and peak_device_bytes of the first device (None on a CPU). Both
       are of all that the process did, not of the last measurement alone.
     """
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     device = jax.local_devices()[0].memory_stats() or {}
     return {
-        "peak_host_bytes": host,
+        PEAK_HOST: peak_host_bytes(),
         "peak_device_bytes": device.get("peak_bytes_in_use"),
     }
 

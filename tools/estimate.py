@@ -47,7 +47,7 @@ class RunTime:
       start: imports, data, compilation and first draw.
       steps: updates, waiting for input included.
       validation: the network's part.
-      checkpoints: writing them.
+      checkpoints: writing them, at most: each validation may be the best so far.
     """
 
     start: float
@@ -72,6 +72,9 @@ def predict_time(
 ) -> RunTime:
     """Adds up the time of a run.
 
+    Where config.evaluation.max_slices is 0, all slices, a validation counts as one
+    batch: how many there are is not known here.
+
     Args:
       config: see `experiments/configs/base.py`.
       steps: updates.
@@ -89,17 +92,27 @@ def predict_time(
         validations = 1  # before the first step
         if evaluation.every:
             validations += math.ceil(steps / evaluation.every)
-    slices = max(evaluation.max_slices, 1)  # 0, all of them, is not known here
+    slices = max(evaluation.max_slices, 1)
     batches = validations * math.ceil(slices / evaluation.batch_size)
     seconds = steps * per_step
-    checkpoints = 1  # at the end
-    if training.checkpoint_every:
-        checkpoints = math.ceil(steps / training.checkpoint_every)
+    checkpoints = len(_saved_steps(config, steps, validates=validations > 0))
     if training.checkpoint_minutes > 0:
         checkpoints = max(checkpoints, int(seconds / 60 / training.checkpoint_minutes))
     return RunTime(
         start, seconds, batches * per_validation_batch, checkpoints * per_checkpoint
     )
+
+
+def _saved_steps(config: Config, steps: int, *, validates: bool) -> set[int]:
+    """Steps after which a checkpoint is written, or may be as the best so far."""
+    saved = {steps}
+    periods = [config.training.checkpoint_every]
+    if validates and config.training.keep_best:
+        periods.append(config.evaluation.every)
+    for every in periods:
+        if every:
+            saved.update(range(every, steps + 1, every))
+    return saved
 
 
 def run(

@@ -158,7 +158,7 @@ def _run(tasks: list[_Task], jobs: int) -> Generator[None]:
         initializer=_follow_parent,
     ) as pool:
         try:
-            for future in [pool.submit(_simulate_task, task) for task in tasks]:
+            for future in [pool.submit(_work, task) for task in tasks]:
                 yield future.result()
         except (KeyboardInterrupt, GeneratorExit, SystemExit):
             # Not waited for. Nothing is cancelled: Python 3.11 stumbles over that
@@ -174,7 +174,6 @@ def _run(tasks: list[_Task], jobs: int) -> Generator[None]:
 def _follow_parent() -> None:
     """Make a worker end with its parent, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # cleans up on its way
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -183,6 +182,33 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    # Last: what it raises would be printed by the pool from here.
+    signal.signal(signal.SIGTERM, _abandon)
+
+
+def _abandon(*_: object) -> None:
+    """Leave the subject at work, which cleans up on its way.
+
+    A second signal does not disturb that: the pool sends one to all workers when it
+    finds the first of them gone.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def _work(task: _Task) -> None:
+    """Simulate and write one subject in a worker, unless it is told to end."""
+
+    def is_told_to_end() -> bool:
+        return signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+    try:
+        if not is_told_to_end():  # by a signal that came between two subjects
+            _simulate_task(task)
+    finally:
+        if is_told_to_end():
+            # The pool would send SystemExit back as a result and go on with the next.
+            os._exit(1)
 
 
 def _simulate_task(task: _Task) -> None:

@@ -11,12 +11,23 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from cmrjax.training.processes import is_first
+from cmrjax.training.processes import any_said, is_first
 from cmrjax.training.sharding import DataParallel
 
 
 class Agreement(Protocol):
     """How processes agree."""
+
+    def meet(self, stop: str | None) -> None:
+        """Waits for all, before the first of their steps, and hears what they say.
+
+        A step that waits for the slowest process may give up after 30 s
+        (`cmrjax.training.processes.meet`); this waits as long as it takes.
+
+        Args:
+          stop: as in `exchange`.
+        """
+        ...
 
     def exchange(self, stop: str | None, *, save: bool) -> bool:
         """Says in each step what this process wishes.
@@ -41,6 +52,9 @@ class Agreement(Protocol):
 
 class Alone:
     """One process does what it wishes, at once."""
+
+    def meet(self, stop: str | None) -> None:
+        """See `Agreement`."""
 
     def exchange(self, stop: str | None, *, save: bool) -> bool:
         """See `Agreement`."""
@@ -67,6 +81,10 @@ class Together:
         self._pending: Any = None
         self._stop: str | None = None
         self._saved = False
+
+    def meet(self, stop: str | None) -> None:
+        """See `Agreement`; `stopped_by` knows the answer at once."""
+        self._stop = any_said(stop)
 
     def exchange(self, stop: str | None, *, save: bool) -> bool:
         """See `Agreement`; the answer is to what was said in the step before."""

@@ -79,7 +79,7 @@ class LoopResult:
       step: updates done.
       stopped_by: name of the signal that ended it, None where it reached its end.
       over: why it ended before the last step all the same, or "".
-      began: False where a signal came before the first step: nothing was done.
+      began: False where a signal came before the first step: nothing was saved.
     """
 
     state: Any
@@ -129,6 +129,9 @@ def run_loop(
 ) -> LoopResult:
     """Trains until the last step, a signal, or until it is over; then saves.
 
+    After a signal before its first step there is nothing to save. Of several processes
+    each may come when it is ready: they wait for each other here.
+
     Metrics of a step are looked at while the next one runs, so that the device never
     waits for the host. A state is saved only after the metrics that led to it were
     found to be finite.
@@ -155,11 +158,13 @@ def run_loop(
       NonFiniteLossError: names step, term and the last good checkpoint. Nothing of the
         bad state is saved.
     """
-    agreed = agreement or Alone()
+    agreed, start = agreement or Alone(), step
     run = _Run(iterator, evaluate, store, writer, settings, dict(facts))
     with contextlib.closing(run.progress), stop or StopRequest() as noted:
+        agreed.meet(noted.received)
         if step == 0 and agreed.stopped_by(noted.received) is None:
             run.evaluate(hooks.settle(state), 0)
+            agreed.meet(noted.received)
         over = hooks.is_over(state)
         while (
             step < settings.num_steps
@@ -188,9 +193,13 @@ def run_loop(
                     over = hooks.is_over(state)
             if saves or run.is_best(score):
                 run.save(state, step, score)
-        if step != store.latest_step:
+        stopped = agreed.stopped_by(noted.received)
+        # A state without a step of this run is there already, or is untrained and would
+        # bind the run to its settings.
+        began = stopped is None or step > start
+        if began and step != store.latest_step:
             run.save(hooks.settle(state), step)
-        return LoopResult(state, step, agreed.stopped_by(noted.received), over)
+        return LoopResult(state, step, stopped, over, began)
 
 
 class _Run:

@@ -149,17 +149,18 @@ def _clu_writer(directory: Path) -> Any:
 
 
 def _drop_rows_after(path: Path, step: int) -> None:
-    """Keeps the rows up to a step; a half-written last line goes too."""
+    """Keeps the rows up to a step; lines that cannot be read go too."""
     if not path.exists():
         return
     if step == 0:
         write_text(path, "")
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Bytes that are no text are in lines that are no JSON.
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             logger.warning("%s: dropped an unreadable line: %.60s", path, line)
     write_text(path, "".join(kept))

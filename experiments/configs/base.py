@@ -65,7 +65,7 @@ def get_config() -> Config:
 
     config.evaluation = ConfigDict()
     config.evaluation.every = 1000  # steps
-    config.evaluation.max_slices = 64  # evenly spaced over the validation slices
+    config.evaluation.max_slices = 64  # evenly spaced over those there are; 0: all
     config.evaluation.batch_size = 8
     config.evaluation.panel_rows = 4
     return config.lock()

@@ -61,7 +61,8 @@ def get_config() -> Config:
     config.training.tensorboard = True
 
     config.evaluation = ConfigDict()
-    config.evaluation.max_slices = 400  # evenly spaced; the rate follows their loss
+    # Evenly spaced, 0: all; the rate follows their loss.
+    config.evaluation.max_slices = 400
     config.evaluation.batch_size = 16
     config.evaluation.panel_rows = 6
     return config.lock()

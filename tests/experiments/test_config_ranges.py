@@ -81,7 +81,7 @@ def test_both_sides_of_each_bound(kind, name):
         ("training.keep_checkpoints", 0),
         ("training.batch_size", 0),
         ("evaluation.every", -1),
-        ("evaluation.max_slices", 0),
+        ("evaluation.max_slices", -1),
         ("evaluation.batch_size", 0),
         ("evaluation.panel_rows", 0),
         ("optimizer.g_learning_rate", 0.0),
@@ -113,6 +113,12 @@ def test_a_text_that_no_line_can_hold(kind, name, value):
         check_ranges(config)
     assert len(str(e.value)) < 200
     assert str(e.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_to_validate_on_all_slices_is_allowed(kind):
+    """As `evenly_spaced` takes 0, and as runs from before have it."""
+    check_ranges(_changed(kind, "evaluation.max_slices", 0))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

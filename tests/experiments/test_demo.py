@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from cmrjax.training.loop import LoopResult
 from experiments import demo
 
 SIZE = demo.DemoSize(
@@ -41,6 +42,16 @@ def test_the_demo_writes_volumes_and_one_page_with_pictures(workdir):
     parser.feed((workdir / "report.html").read_text(encoding="utf-8"))
     assert len(parser.sources) == 4
     assert all(s.startswith("data:image/png;base64,") for s in parser.sources)
+
+
+@pytest.mark.parametrize(
+    ("began", "said"),
+    [(True, "training saved at step 3"), (False, "nothing new is saved of the train")],
+)
+def test_a_stopped_training_ends_the_demo_and_says_what_is_saved(began, said):
+    demo._finish(LoopResult(None, 3, None))
+    with pytest.raises(demo.DemoFailedError, match=f"^SIGTERM: {said}.*continues"):
+        demo._finish(LoopResult(None, 3, "SIGTERM", began=began))
 
 
 def test_a_repeated_demo_keeps_what_is_finished(workdir):

@@ -182,6 +182,44 @@ def test_a_signal_while_starting_ends_before_what_comes_next(
     assert not (tmp_path / "model.json").exists()
 
 
+@pytest.fixture
+def go_on(tmp_path, monkeypatch):
+    """Continues a run that has a checkpoint of step 2; returns what was forecast.
+
+    What the folder holds besides is the test's; no step is made.
+    """
+    write_description(tmp_path, make_params().description, provenance={})
+    with CheckpointStore(tmp_path / "checkpoints") as store:
+        position = {"iterator": {}}
+        store.save(2, {"w": jnp.ones(2)}, position=position, facts={})
+    monkeypatch.setattr(module, "_peek", lambda iterator: "batch")
+    monkeypatch.setattr(module, "run_loop", lambda *_, **__: LoopResult(None, 9, None))
+
+    def call(num_steps=9):
+        seen = {}
+
+        def look(*arguments, **options):
+            seen.update(options, batch=arguments[3])
+            return "much"
+
+        monkeypatch.setattr(module, "forecast", look)
+        owner, config = trainer(), base.get_config()
+        owner.compile = lambda *_: compiled(None)
+        config.training.tensorboard = False
+        training = Training(owner, (), lambda: None, LoopSettings(num_steps, 2))
+        iterator: Any = Iterator()
+        iterator.close = lambda: None
+        train(config, tmp_path, training, iterator, {})
+        return seen
+
+    return call
+
+
+def _measure_here(folder):
+    """Leaves the timing.json of a run on these devices."""
+    Timing(folder / "timing.json", trainer(), compiled(None)).first_step({})
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -192,30 +230,45 @@ def test_a_signal_while_starting_ends_before_what_comes_next(
     ],
 )
 def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
-    tmp_path, monkeypatch, rows, expected
+    tmp_path, go_on, rows, expected
 ):
     """A step is tried where it measured none."""
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "metrics.jsonl").write_text(lines)
-    seen = {}
-
-    def look(*arguments, **options):
-        seen.update(options, batch=arguments[3])
-        return "much"
-
-    monkeypatch.setattr(module, "forecast", look)
-    monkeypatch.setattr(module, "_peek", lambda iterator: "batch")
-    monkeypatch.setattr(module, "run_loop", lambda *_, **__: LoopResult(None, 9, None))
-    owner, config = trainer(), base.get_config()
-    owner.compile = lambda *_: compiled(None)
-    config.training.tensorboard = False
-    with CheckpointStore(tmp_path / "checkpoints") as store:
-        position = {"iterator": {}}
-        store.save(2, {"w": jnp.ones(2)}, position=position, facts={})
-    write_description(tmp_path, make_params().description, provenance={})
-    training = Training(owner, (), lambda: None, LoopSettings(9, 2))
-    iterator: Any = Iterator()
-    iterator.close = lambda: None
-    train(config, tmp_path, training, iterator, {})
+    _measure_here(tmp_path)
+    seen = go_on()
     assert (seen["seconds_per_step"], seen["steps"]) == (expected, 7)
     assert seen["batch"] == ("batch" if expected is None else None)
+
+
+def test_a_step_is_tried_where_those_before_were_on_other_devices(tmp_path, go_on):
+    row = {"step": 1, "seconds_per_step": 9.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    _measure_here(tmp_path)
+    timing = json.loads((tmp_path / "timing.json").read_text())
+    changed = {**timing, "devices": ["NVIDIA H200"]}
+    (tmp_path / "timing.json").write_text(json.dumps(changed))
+    seen = go_on()
+    assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
+
+
+@pytest.mark.parametrize("num_steps", [2, 1])
+def test_a_run_with_nothing_left_tries_nothing(tmp_path, go_on, num_steps):
+    """Also one that trained further than it now should; nor is timing.json changed."""
+    content = {"devices": ["NVIDIA H200"], "batch_size": 2, "peak_host_bytes": 2**30}
+    (tmp_path / "timing.json").write_text(json.dumps(content))
+    seen = go_on(num_steps)
+    assert (seen["steps"], seen["batch"]) == (0, None)
+    assert json.loads((tmp_path / "timing.json").read_text()) == content
+
+
+def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_on):
+    """The writer drops it before the model card, which reads them, is written."""
+    row = json.dumps({"step": 1, "seconds_per_step": 9.0}) + "\n"
+    last = json.dumps({"step": 2, "validation_ssim": 0.5}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(row + "\0\0\0\0\n" + last)
+    _measure_here(tmp_path)
+    seen = go_on()
+    assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
+    assert (tmp_path / "metrics.jsonl").read_text() == row + last
+    assert "at step 2" in (tmp_path / "MODEL_CARD.md").read_text()

@@ -81,6 +81,7 @@ def test_time_adds_up():
     config.evaluation.every = 100  # 64 slices in batches of 8
     config.training.checkpoint_every = 300
     config.training.checkpoint_minutes = 0.0
+    config.training.keep_best = ""
     numbers = {
         "start": 30.0,
         "per_step": 2.0,
@@ -94,6 +95,35 @@ def test_time_adds_up():
     assert estimate.predict_time(config, 1000, **numbers).checkpoints == 60.0
     config.data.validation_groups = ()
     assert estimate.predict_time(config, 1000, **numbers).validation == 0.0
+
+
+@pytest.mark.parametrize(
+    ("best", "groups", "every", "checkpoints"),
+    [
+        ("validation_ssim", ("B3",), 200, 7),  # 200, 300, 400, 600, 800, 900, 1000
+        ("validation_ssim", ("B3",), 0, 4),
+        ("validation_ssim", (), 200, 4),
+        ("", ("B3",), 200, 4),
+    ],
+)
+def test_each_validation_may_write_the_best_checkpoint(
+    best, groups, every, checkpoints
+):
+    """Those that are due anyway are counted once."""
+    config = base.get_config()
+    config.training.checkpoint_every = 300
+    config.training.checkpoint_minutes = 0.0
+    config.training.keep_best, config.data.validation_groups = best, groups
+    config.evaluation.every = every
+    found = estimate.predict_time(
+        config,
+        1000,
+        start=0.0,
+        per_step=1.0,
+        per_validation_batch=1.0,
+        per_checkpoint=10.0,
+    )
+    assert found.checkpoints == 10.0 * checkpoints
 
 
 def test_slices_must_not_be_negative():

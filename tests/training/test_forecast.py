@@ -30,14 +30,14 @@ def compiled(trainer):
 
 @pytest.fixture
 def look(trainer, compiled, tmp_path):
-    def call(batch=None, **options):
+    def call(batch=None, steps=1000, **options):
         return forecast(
             trainer,
             compiled,
             ((), jax.random.key(0)),
             batch,
             directory=tmp_path,
-            steps=1000,
+            steps=steps,
             kept=3,
             **options,
         )
@@ -67,7 +67,6 @@ def test_a_forecast_measures_a_step_and_knows_the_size_of_a_checkpoint(
 
 
 def _peak_of_this_process() -> int:
-    """As Linux says it in another place than the one that is read."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     (line,) = [x for x in lines if x.startswith("VmHWM:")]
     return 1024 * int(line.split()[1])
@@ -94,8 +93,7 @@ def test_on_a_cpu_the_memory_is_that_of_the_process(trainer, compiled, tmp_path)
         kept=1,
     )
     assert found.process is not None
-    assert found.process > before + more
-    assert found.process == pytest.approx(_peak_of_this_process(), rel=0.02)
+    assert before + more < found.process < 2 * before + more + 2**28
     assert f"memory of the process {found.process / 2**30:.3g} GiB" in str(found)
 
 
@@ -138,6 +136,8 @@ def test_a_forecast_is_one_line():
     )
     on_cpu = dataclasses.replace(found, process=3 * 2**30)
     assert "; memory of the process 3 GiB of 8 GiB; " in str(on_cpu)
+    over = dataclasses.replace(found, steps=0)
+    assert str(over).startswith("no step is left; memory of a step 1 GiB of 8 GiB; 3 ")
     unknown = Forecast(10, None, 2**30, None, None, 2**29, 3, 2**30)
     assert str(unknown).startswith("10 steps; memory of a step 1 GiB; 3 checkpoints")
 
@@ -150,6 +150,7 @@ def test_a_disk_without_room_for_two_checkpoints_is_refused(look, monkeypatch):
     usage.free -= 1
     with pytest.raises(OSError, match=r"are free, a checkpoint takes .* --workdir on"):
         look()
+    assert look(steps=0).disk_there == 2 * size - 1  # nothing will be written
 
 
 def test_memory_that_is_not_there_is_a_warning(look, monkeypatch, caplog):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cmrjax.data.pipeline import make_train_iterator
+from cmrjax.training.agreement import Alone
 from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.checkpoint_folder import best_checkpoint, latest_checkpoint
 from cmrjax.training.loop import Hooks, LoopSettings, NonFiniteLossError, run_loop
@@ -212,8 +213,46 @@ def test_a_signal_before_the_loop_ends_it_before_anything(tmp_path):
         os.kill(os.getpid(), signal.SIGUSR1)
         run = Run(tmp_path, stop=stop)
         result = run(100)
-    assert (result.step, result.stopped_by) == (0, "SIGUSR1")
-    assert run.events == []
+    assert (result.step, result.stopped_by, result.began) == (0, "SIGUSR1", False)
+    assert (run.events, run.saved()) == ([], [])
+
+
+def test_a_signal_during_the_first_evaluation_saves_nothing(tmp_path):
+    """The untrained state would bind the run to the settings of now."""
+    run = Run(tmp_path)
+
+    def evaluate(state, step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"ssim": 0.0}, {}
+
+    run.evaluate = evaluate
+    result = run(100)
+    assert (result.step, result.stopped_by, result.began) == (0, "SIGTERM", False)
+    assert (run.events, run.saved()) == ([], [])
+
+
+class Recorded(Alone):
+    """Notes when processes would wait for each other."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def meet(self, stop):
+        self.events.append("meet")
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, ["meet", "evaluate 0", "meet", "step 1"]),  # settling spans processes too
+        (5, ["meet", "step 6"]),
+    ],
+)
+def test_processes_meet_before_what_they_compute_together(tmp_path, step, expected):
+    run = Run(tmp_path)
+    run.hooks["agreement"] = Recorded(run.events)
+    run(step + 1, step=step, evaluate_every=0)
+    assert run.events == expected
 
 
 def test_a_run_that_is_over_does_nothing(tmp_path):

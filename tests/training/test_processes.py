@@ -117,6 +117,11 @@ assert total == 140
 meet()
 agreement = make_agreement(placement)
 assert isinstance(agreement, Together)
+agreement.meet(None)
+assert agreement.stopped_by(None) is None
+early = make_agreement(placement)
+early.meet("SIGUSR1" if index else None)
+assert early.stopped_by(None) == "SIGUSR1"
 # Process 1 gets a signal in the second step; the clock of process 0 is what counts.
 seen = []
 for step in range(1, 6):

@@ -46,14 +46,17 @@ def test_rows_after_the_step_that_is_resumed_are_dropped(tmp_path, start, kept):
     assert [row["step"] for row in rows(tmp_path)] == kept
 
 
-def test_a_half_written_line_is_dropped_and_said(tmp_path, caplog):
+def test_lines_that_cannot_be_read_are_dropped_and_said(tmp_path, caplog):
     write_steps(tmp_path, [1, 2])
     path = tmp_path / METRICS_FILE
-    path.write_text(path.read_text() + '[1]\n{"step": 3, "x"')
+    first, second = path.read_bytes().splitlines(keepends=True)
+    # As a loss of power leaves it: zeros, and bytes that are no text.
+    parts = [first, bytes(9), b"\n\xff\xfe\n", second, b'[1]\n{"step": 3, "x"']
+    path.write_bytes(b"".join(parts))
     with caplog.at_level(logging.WARNING):
         MetricWriter(tmp_path, start_step=5, tensorboard=False).close()
     assert [row["step"] for row in rows(tmp_path)] == [1, 2]
-    assert caplog.text.count("dropped an unreadable line") == 2
+    assert caplog.text.count("dropped an unreadable line") == 4
 
 
 def test_without_tensorflow_one_line_says_so(tmp_path, monkeypatch, caplog):
