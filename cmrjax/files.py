@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, hashes, and provenance."""
 
+import collections
 import contextlib
 import functools
 import hashlib
@@ -109,8 +110,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Makes an object; of a key that is there twice one value would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice!r} is there twice")
     return found
 

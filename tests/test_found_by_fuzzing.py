@@ -1,6 +1,5 @@
 """Files that `tools.fuzz_readers` found to end in something else than a named error."""
 
-import gc
 import io
 import json
 import pathlib
@@ -18,9 +17,11 @@ import pytest
 
 from cmrjax.array_files import read_npy, read_npz
 from cmrjax.data.nifti import read_nifti
+from cmrjax.data.nifti_table import find_subjects as find_own_subjects
 from cmrjax.data.prepared import PreparedDataset
 from cmrjax.data.records import FilePair, SubjectRecord
 from cmrjax.evaluation.curves import metric_series
+from cmrjax.files import read_json
 from cmrjax.segmentation.label_store import LabelStore
 from cmrjax.simulation.pair_mapping import read_mapping
 from cmrjax.simulation.pair_search import find_pairs
@@ -40,18 +41,6 @@ from tests.synthesis.tiny_models import make_params
 from tools.weight_files import read_arrays
 
 Use = Callable[[pathlib.Path], object]
-
-# Orbax leaves tasks behind when it fails; they end with the test, unnoticed.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
 
 
 def _refused(use: Callable[[], object], name: str) -> str:
@@ -561,3 +550,26 @@ def test_a_damaged_store_of_labels_is_labelled_again(tmp_path):
     _refused(lambda: LabelStore(tmp_path, {"seed": 0}), "settings.json")
     (tmp_path / "settings.json").write_text("[]")
     _refused(lambda: LabelStore(tmp_path, {"seed": 0}), "settings.json")
+
+
+def test_many_names_take_no_time_of_their_square(tmp_path):
+    """100,000 names, compared with each other, would take minutes."""
+    names = [f"c{i}" for i in range(100_000)]
+    path = tmp_path / "cases.csv"
+    header = (
+        "image",
+        "label",
+        "subject",
+        "phase",
+        "vendor",
+        "centre",
+        *names,
+        names[-1],
+    )
+    path.write_text(",".join(header) + "\na,b,c,ED,V,1\n")
+    line = _refused(lambda: find_own_subjects(None, table=path), "cases.csv")
+    assert "has two columns c99999; keep one" in line
+    path = tmp_path / "a.json"
+    path.write_text("{" + ",".join(f'"{n}":1' for n in (*names, names[-1])) + "}")
+    line = _refused(lambda: read_json(path), "a.json")
+    assert "the key 'c99999' is there twice" in line

@@ -46,10 +46,12 @@ class GrowingArray:
         """Writes the final shape into the header and closes the file."""
         if self._file.closed:
             return
-        self._file.seek(0)
-        self._write_header()
-        assert self._file.tell() == self._data_start, "header changed its length"
-        self._file.close()
+        try:
+            self._file.seek(0)  # writes what is buffered, for which there may be no room
+            self._write_header()
+            assert self._file.tell() == self._data_start, "header changed its length"
+        finally:
+            self._file.close()
 
     def _write_header(self) -> None:
         description = {

@@ -23,6 +23,7 @@ such a row.
 import contextlib
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ def find_subjects(
             f"{table}: has no column {', '.join(missing)}; expected"
             f" {', '.join(COLUMNS)} and, where needed, {' and '.join(OPTIONAL)}"
         )
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
+    if repeated := sorted(n for n, count in Counter(header).items() if count > 1):
         raise ValueError(
             f"{table}: has two columns {shorten(', '.join(repeated))}; keep one"
         )

@@ -195,7 +195,8 @@ class CheckpointStore:
     def _named_failure(self) -> Iterator[None]:
         """Says in one line what Orbax says with an error of any kind."""
         try:
-            yield
+            with quiet_failure():
+                yield
         except Exception as error:
             last = latest_checkpoint(self._directory)
             said = shorten(str(error)[-160:])  # TensorStore: where, then why

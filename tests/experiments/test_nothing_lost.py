@@ -5,7 +5,6 @@ run goes on from it to the same end as one that nothing happened to.
 """
 
 import contextlib
-import gc
 import pathlib
 import resource
 import shutil
@@ -27,17 +26,6 @@ from tests.synthesis.label_files import draw_labels, write_labels
 from tests.synthesis.tiny_models import make_params
 
 STEPS = 6
-# Orbax leaves tasks behind when it fails; they end with the test, unnoticed.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    yield
-    gc.collect()
 
 
 @contextlib.contextmanager

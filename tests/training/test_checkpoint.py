@@ -1,6 +1,5 @@
 """Checkpoints: bit-exact round trips, parts, other placements, broken folders."""
 
-import gc
 import math
 
 import jax
@@ -62,24 +61,6 @@ def filled(tmp_path):
                 facts={"train_seconds": 0.1 * step, "name": "é"},
             )
     return tmp_path / "checkpoints"
-
-
-@pytest.fixture
-def refusal():
-    """Orbax leaves coroutines behind when it refuses; they end here, unnoticed."""
-    yield
-    gc.collect()
-
-
-def refuses(test):
-    """Marks a test in which Orbax refuses."""
-    for mark in (
-        pytest.mark.usefixtures("refusal"),
-        pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
-        pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    ):
-        test = mark(test)
-    return test
 
 
 def test_round_trip_is_exact_with_facts_and_position(filled):
@@ -219,7 +200,6 @@ def test_an_empty_folder_has_no_latest_step(tmp_path):
         assert store.latest_step is None
 
 
-@refuses
 def test_another_network_is_refused_with_what_to_do(filled):
     other = make_state()
     other.g_variables["params"]["a"]["kernel"] = jnp.zeros((5, 4))
@@ -230,7 +210,6 @@ def test_another_network_is_refused_with_what_to_do(filled):
         store.restore(4, abstract(other))
 
 
-@refuses
 def test_missing_entries_are_refused(filled):
     other = make_state()
     other.g_variables["params"]["more"] = jnp.zeros(3)
@@ -252,7 +231,6 @@ def test_a_part_is_read_without_the_rest(filled):
     assert_equal(part, {"g_variables": {"params": make_state(4).g_variables["params"]}})
 
 
-@refuses
 def test_a_part_that_is_not_there_is_refused(filled):
     text = "does not hold the model"
     with pytest.raises(ValueError, match=rf"{text}.*/other .*shape None"):
