@@ -47,7 +47,9 @@ class GrowingArray:
         if self._file.closed:
             return
         try:
-            self._file.seek(0)  # writes what is buffered, for which there may be no room
+            self._file.seek(
+                0
+            )  # writes what is buffered, for which there may be no room
             self._write_header()
             assert self._file.tell() == self._data_start, "header changed its length"
         finally:

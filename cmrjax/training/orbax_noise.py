@@ -1,8 +1,9 @@
-"""Keeps Python from printing what Orbax leaves behind where a checkpoint is damaged.
+"""Keeps Python from printing what Orbax leaves behind where it fails.
 
-Orbax reads arrays side by side and gives up at the first that fails. The others end
-later, in threads or when they are collected, and each would print a traceback below the
-one line that says what is wrong.
+Orbax reads and writes arrays side by side and gives up at the first that fails, as in a
+damaged checkpoint or on a full disk. The others end when they like, in threads or when
+they are collected, and each would print a traceback beside the one line that says what
+is wrong.
 """
 
 import contextlib
@@ -19,13 +20,13 @@ _previous: list[Callable[[Any], Any]] = [sys.unraisablehook]
 
 @contextlib.contextmanager
 def quiet_failure() -> Iterator[None]:
-    """Where the block raises, what its other reads raise is not printed, ever."""
+    """Where the block raises, what its arrays raise besides is not printed, ever."""
+    if sys.unraisablehook is not _print_unless_late:
+        _previous[0] = sys.unraisablehook
+        sys.unraisablehook = _print_unless_late  # for good: they may end much later
     try:
         yield
     except Exception as error:
-        if sys.unraisablehook is not _print_unless_late:
-            _previous[0] = sys.unraisablehook
-            sys.unraisablehook = _print_unless_late
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # "was never awaited"
             traceback.clear_frames(error.__traceback__)

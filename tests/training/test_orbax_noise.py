@@ -1,4 +1,4 @@
-"""A damaged checkpoint is one line; nothing that Orbax leaves behind follows it."""
+"""What Orbax leaves behind where it fails is not printed; all else is."""
 
 import gc
 import sys
@@ -65,11 +65,3 @@ def test_what_is_not_of_orbax_is_printed_as_before(printed):
     assert printed == others
     for coroutine in (of_orbax, own):
         coroutine.close()
-
-
-def test_where_nothing_fails_nothing_is_changed(printed):
-    before = sys.unraisablehook
-    with quiet_failure():
-        pass
-    assert sys.unraisablehook is before
-    assert printed == []
