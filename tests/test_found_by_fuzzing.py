@@ -321,6 +321,13 @@ def test_torch_weights(tmp_path):
         np.testing.assert_array_equal(read_arrays(path)["a"], np.ones(3))
         assert "it calls" in _calling(path, bytearray, 1 << 33)
         assert "it says" in _calling(path, _Plain, 1 << 50)
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    names = content.rindex(b"\x80\x02]")  # the last pickle: names of the storages
+    longest = b"\x80\x02X" + struct.pack("<I", (1 << 32) - 1)  # BINUNICODE, so many
+    path.write_bytes(content[:names] + longest + content[names + 3 :])
+    line = _refused(lambda: read_arrays(path), "state dictionary")
+    assert "expected 4294967295 bytes" in line  # found before they are asked for
     path.write_bytes(b"\x8e" + struct.pack("<Q", 1 << 40))  # BINBYTES8, so many
     line = _refused(lambda: read_arrays(path), "state dictionary")
     assert "()" not in line  # as of a MemoryError, which has no text

@@ -101,7 +101,8 @@ def _check_pickles(source: Path) -> None:
             open(source, "rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
         ):
-            for largest in (None, None, None, size):  # magic, version, system, state
+            # Magic number, version, system, state, names of the storages.
+            for largest in (None, None, None, size, None):
                 _check_pickle(stream, largest)
         return
     with zipfile.ZipFile(source) as archive:
