@@ -25,8 +25,9 @@ ZIP_ERRORS = (
     OSError,
     OverflowError,
     RuntimeError,  # encrypted; NotImplementedError: packed in an unknown way
+    UnicodeDecodeError,  # a name
 )
-"""What zipfile raises for damaged files, besides ValueError."""
+"""What zipfile raises for damaged files, besides other kinds of ValueError."""
 
 LARGEST_WEIGHTS = 3 << 29  # bytes unpacked: 1.5 GiB; VGG19 has 0.55, SPADE 0.4
 _MOST_ARRAYS = 10_000  # of one npz file; networks have hundreds

@@ -86,12 +86,15 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return json.loads(
+        content = json.loads(
             text,
             object_pairs_hook=_without_repeats,
             parse_constant=_finite,
             parse_float=_finite,
         )
+        if "\\ud" in text.lower():  # halves of a pair: text that cannot be printed
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+        return content
     except (ValueError, RecursionError) as error:  # also numbers of 5000 digits
         raise ValueError(
             f"{path}: not a JSON file ({shorten(error)}); repair it or fetch it again"

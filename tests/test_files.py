@@ -58,6 +58,18 @@ def test_read_json_has_finite_numbers_alone(tmp_path, number):
         files.read_json(path)
 
 
+def test_read_json_has_text_that_can_be_printed(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(r'{"a": "\ud83d\ude00"}')
+    assert files.read_json(path) == {"a": "\N{GRINNING FACE}"}
+    path.write_text(r'{"a": ["\uD800"]}')
+    with pytest.raises(
+        ValueError, match=r"a\.json: not a JSON file \(.*surrogates"
+    ) as e:
+        files.read_json(path)
+    assert str(e.value).isprintable()
+
+
 def test_content_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     done = []
     sync, rename = os.fsync, os.replace

@@ -449,6 +449,18 @@ def test_xcat_with_a_member_without_a_name(tmp_path):
     _refused(lambda: open_xcat(path), "xcat.zip")
 
 
+def test_xcat_with_a_member_whose_second_name_is_no_text(tmp_path):
+    """A zip file has each name twice: in its table, and before the content."""
+    path = tmp_path / "xcat.zip"
+    content = bytearray(_zip({"a_act_1.bin": _VOLUME, "a.par": _xcat()}))
+    for place in range(len(content)):
+        if content[place : place + 4] == b"PK\3\4":
+            content[place + 7] |= 0x08  # names are UTF-8
+            content[place + 30] = 0xC0  # and this is not
+    path.write_bytes(content)
+    _refused(lambda: open_xcat(path).read_labels(1), "xcat.zip")
+
+
 def test_xcat_with_damaged_members(tmp_path):
     path = tmp_path / "xcat.zip"
     content = bytearray(_zip({"a_act_1.bin": _VOLUME, "a.par": _xcat()}))

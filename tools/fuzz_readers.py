@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmrjax.files import write_bytes, write_text
+from cmrjax.files import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = "tools.fuzz_targets"
@@ -236,7 +236,8 @@ class Fuzzing:
                 write_bytes(path, content)
         command = f"python -m tools.fuzz_readers --reader={reader} --replay={folder}"
         text = f"{crash['signature']}\n\nagain: {command}\n\n{crash['text']}\n"
-        write_text(folder / "crash.txt", text)
+        # The text may be what cannot be printed.
+        write_bytes(folder / "crash.txt", text.encode("utf-8", "backslashreplace"))
         self._say(f"crash  {reader}: {crash['signature'][:200]}; again: {command}")
 
     def replay(self, reader: str, folder: Path) -> dict[str, Any]:
