@@ -53,8 +53,14 @@ def gan_config(data: pathlib.Path) -> Any:
 
 
 def segmentation_config(data: pathlib.Path) -> Any:
-    """Eight images a step, epochs of ten steps; the rate follows the loss slowly."""
+    """Eight images a step, epochs of ten steps; the rate follows the loss slowly.
+
+    Images are not deformed: where rounding moves a point over the middle between two
+    pixels it gets another label, and the step is another one.
+    """
     config = tiny_segmentation.tiny_config(data)
+    config.augmentation.rotation = config.augmentation.shift = 0.0
+    config.augmentation.smallest_scale = config.augmentation.largest_scale = 1.0
     config.training.batch_size = BATCH
     config.training.steps_per_epoch = 10
     config.optimizer.learning_rate = 1e-3
