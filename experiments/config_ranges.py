@@ -168,22 +168,27 @@ def check_profile(steps: int) -> None:
         raise ValueError(f"--profile is {steps}; expected at least 0 (0: none)")
 
 
-def _texts(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _texts(config: Any) -> Iterator[tuple[str, str]]:
     """Every text of a configuration, those in tuples too, by its dotted name."""
-    for key, value in config.items():
-        if hasattr(value, "items"):
-            yield from _texts(value, f"{prefix}{key}.")
+    for name, value in _settings(config):
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str):
-                yield prefix + key, text
+                yield name, text
 
 
-def numbers(config: Any, prefix: str = "") -> dict[str, float]:
+def numbers(config: Any) -> dict[str, float]:
     """Returns every number of a configuration by its dotted name; no booleans."""
-    found: dict[str, float] = {}
+    return {
+        name: value
+        for name, value in _settings(config)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a configuration by its dotted name."""
     for key, value in config.items():
         if hasattr(value, "items"):
-            found |= numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[prefix + key] = value
-    return found
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

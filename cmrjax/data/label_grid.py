@@ -71,7 +71,10 @@ def with_stated_spacing(
     """
     order = (0, 1, 2)
     if image is not None and image.placed and file.placed:
-        order = _axes_along(image, file)
+        with np.errstate(all="ignore"):
+            nearest, _ = _alignment(image, file)
+        if len(set(nearest.tolist())) == 3:  # otherwise `fit_labels` refuses them
+            order = nearest.tolist()
     sizes = list(file.spacing[::-1])
     for axis, size in zip(order, spacing[::-1], strict=True):
         sizes[axis] = sizes[axis] if size is None else size
@@ -80,15 +83,11 @@ def with_stated_spacing(
     return dataclasses.replace(file, affine=affine, spacing=stated, spacing_known=True)
 
 
-def _axes_along(image: NiftiFile, labels: NiftiFile) -> tuple[int, ...]:
-    """For each image axis the label axis along it; the same one where that is unclear.
-
-    Unclear axes are refused by ``fit_labels``.
-    """
-    with np.errstate(all="ignore"):
-        cosines = _unit(image.affine).T @ _unit(labels.affine)
-    order = tuple(np.abs(cosines).argmax(axis=1).tolist())
-    return order if len(set(order)) == 3 else (0, 1, 2)
+def _alignment(image: NiftiFile, labels: NiftiFile) -> tuple[np.ndarray, np.ndarray]:
+    """For each image axis (x, y, z) the label axis nearest to it, and their cosine."""
+    cosines = _unit(image.affine).T @ _unit(labels.affine)
+    order = np.abs(cosines).argmax(axis=1)
+    return order, cosines[np.arange(3), order]
 
 
 def _unit(affine: np.ndarray) -> np.ndarray:
@@ -126,9 +125,7 @@ def _image_axes(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """For each image axis (x, y, z) the label axis that runs along it, and its sign."""
     sizes = [np.linalg.norm(f.affine[:3, :3], axis=0) for f in (image, labels)]
-    cosines = _unit(image.affine).T @ _unit(labels.affine)
-    order = np.abs(cosines).argmax(axis=1)
-    along = cosines[np.arange(3), order]
+    order, along = _alignment(image, labels)
     angle = float(np.degrees(np.arccos(np.clip(np.abs(along), 0, 1))).max())
     if len(set(order.tolist())) < 3 or not angle <= ANGLE_TOLERANCE:
         raise ValueError(
