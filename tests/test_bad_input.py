@@ -235,7 +235,8 @@ _SCHEMAS: dict[str, bytes] = {
     "a class in two lines": _schema(class_names=["background", "LV", "a\nb"]),
     "a class of 9 kB": _schema(class_names=["background", "LV", "y" * 9000]),
     "a name that is no text": _schema(name=[1]),
-    "a name that cannot be printed": _schema(name="\ud800"),
+    "a name that cannot be printed": _schema(name="own\u200b"),
+    "a name that is half a character": _schema(name="\ud800"),
 }
 _SPLITS = {
     "no such column": b"code,split\nP0,train\n",
