@@ -13,15 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from cmrjax.synthesis.params import load_params, save_params
-from cmrjax.training.checkpoint import restore_subtree
-from cmrjax.training.checkpoint_folder import latest_checkpoint
-from experiments import prepare_data, simulate, synthesize, train_gan
-from experiments.gan_data import open_gan_data
-from experiments.gan_setup import make_trainer
+from cmrjax.segmentation.params import load_segmenter
+from cmrjax.synthesis.params import save_params
+from experiments import prepare_data, simulate, synthesize, train_segmentation
 from tests.data.mnms_tree import write_small_set
-from tests.data.prepared_folder import make_prepared
-from tests.experiments.tiny_run import tiny_config, tiny_data
+from tests.experiments.tiny_segmentation import saved_state, tiny_config, tiny_data
 from tests.synthesis.label_files import draw_labels, write_labels
 from tests.synthesis.tiny_models import make_params
 
@@ -44,20 +40,21 @@ def data(tmp_path_factory) -> pathlib.Path:
     return tiny_data(tmp_path_factory.mktemp("data") / "prepared")
 
 
-def settings(data: pathlib.Path, steps: int = STEPS):
+def settings(data: pathlib.Path):
+    """A checkpoint every second step; those of the GAN are written by the same loop."""
     config = tiny_config(data)
-    config.training.num_steps = steps
-    config.training.checkpoint_every = 2
+    config.model.base_features = config.model.max_features = 32  # 500 kB
+    config.training.steps_per_epoch = 2
+    config.training.epochs = STEPS // 2
     config.training.keep_checkpoints = 3
     config.training.keep_best = ""
-    config.evaluation.every = 0
     return config
 
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "unbroken"
-    train_gan.run(settings(data), workdir)
+    train_segmentation.run(settings(data), workdir)
     return workdir
 
 
@@ -70,24 +67,15 @@ def stopped(unbroken, tmp_path) -> pathlib.Path:
     return workdir
 
 
-def state(workdir: pathlib.Path, data: pathlib.Path) -> dict:
-    config = settings(data)
-    checkpoint = latest_checkpoint(workdir / "checkpoints")
-    assert checkpoint is not None
-    assert checkpoint.name == str(STEPS)
-    shapes = make_trainer(config, open_gan_data(config).train).abstract_state()
-    fields = ("g_variables", "d_variables", "g_opt_state")
-    return restore_subtree(checkpoint, {f: getattr(shapes, f) for f in fields})
-
-
 def content(folder: pathlib.Path) -> dict[str, bytes]:
     files = (p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def assert_ends_as(unbroken: pathlib.Path, workdir: pathlib.Path, data) -> None:
-    train_gan.run(settings(data), workdir)
-    expected, found = state(unbroken, data), state(workdir, data)
+    train_segmentation.run(settings(data), workdir)
+    expected, found = (saved_state(w, settings(data)) for w in (unbroken, workdir))
+    assert found[0] == STEPS
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
@@ -96,12 +84,12 @@ def test_a_full_disk_in_the_middle_of_a_checkpoint(data, unbroken, stopped):
         full_disk(50_000),
         pytest.raises(OSError, match=r"could not be written .*File too large") as error,
     ):
-        train_gan.run(settings(data), stopped)
+        train_segmentation.run(settings(data), stopped)
     text = str(error.value)
     assert "\n" not in text
     assert "make room" in text
     assert f"{stopped / 'checkpoints' / '4'} is whole" in text
-    assert load_params(stopped).origin.step == 4
+    assert pathlib.Path(load_segmenter(stopped).path).name == "4"
     assert_ends_as(unbroken, stopped, data)
 
 
@@ -111,7 +99,7 @@ def test_a_full_disk_at_another_file_of_a_run(data, stopped):
         full_disk(1000),
         pytest.raises(OSError, match=r"File too large: .*/run/model\.json'"),
     ):
-        train_gan.run(settings(data), stopped)
+        train_segmentation.run(settings(data), stopped)
     assert content(stopped) == before
 
 
@@ -124,8 +112,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     said = r"checkpoints/4 is damaged \(.*\); remove that folder"
     for use in (
-        lambda: train_gan.run(settings(data), stopped),
-        lambda: load_params(stopped),
+        lambda: train_segmentation.run(settings(data), stopped),
+        lambda: load_segmenter(stopped),
     ):
         with pytest.raises(ValueError, match=said) as error:
             use()
@@ -143,22 +131,19 @@ def test_data_that_changed_under_a_run_are_refused(data, stopped, tmp_path):
     images[0, 0, 0] += 1
     np.save(changed / "images.npy", images)
     with pytest.raises(ValueError, match=r"hash of its images is not .*prepare"):
-        train_gan.run(settings(changed), stopped)
+        train_segmentation.run(settings(changed), stopped)
     shutil.rmtree(changed)
-    labels = np.load(data / "labels.npy")[:, ::-1]  # prepared anew, from other labels
-    make_prepared(
-        changed, count=12, size=(32, 32), labels=labels, valid_box=(2, 30, 0, 32)
-    )
+    tiny_data(changed, seed=1)  # prepared anew, from other labels
     with pytest.raises(ValueError, match=r"input data: '\w+' then, '\w+' now"):
-        train_gan.run(settings(changed), stopped)
+        train_segmentation.run(settings(changed), stopped)
     assert content(stopped) == before
 
 
 def test_a_configuration_that_was_edited_is_refused(data, stopped):
     before, config = content(stopped), settings(data)
-    config.loss.feature_matching_weight = 9.0
-    with pytest.raises(ValueError, match=r"feature_matching_weight: 10\.0 then"):
-        train_gan.run(config, stopped)
+    config.loss.alpha = 0.25
+    with pytest.raises(ValueError, match=r"loss\.alpha: .* then, 0\.25"):
+        train_segmentation.run(config, stopped)
     assert content(stopped) == before
 
 
@@ -208,7 +193,7 @@ def test_a_folder_that_cannot_be_made_is_named(name, data, tmp_path, capsys):
     out = tmp_path / "file" / "out"
     if name == "train":
         with pytest.raises(OSError, match=f"{out}"):
-            train_gan.run(settings(data), out)
+            train_segmentation.run(settings(data), out)
         return
     save_params(make_params(), tmp_path / "model")
     write_labels(tmp_path / "in" / "case_gt.nii.gz", draw_labels())

@@ -121,7 +121,7 @@ def test_the_average_is_what_is_loaded_and_was_validated(data, unbroken):
 
 def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_path):
     config = tiny_config(data)
-    for steps in (1, 3, STEPS):
+    for steps in (3, STEPS):
         config.training.num_steps = steps
         result = train_gan.run(config, tmp_path / "run")
         assert result.step == steps

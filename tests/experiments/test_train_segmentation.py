@@ -16,7 +16,6 @@ import pytest
 
 from cmrjax.segmentation.params import load_segmenter
 from cmrjax.synthesis.params import load_params
-from cmrjax.training.checkpoint import CheckpointStore
 from cmrjax.training.checkpoint_folder import latest_checkpoint
 from cmrjax.training.plateau import start_plateau
 from cmrjax.training.writers import read_metrics
@@ -27,6 +26,7 @@ from tests.experiments.tiny_segmentation import (
     CROP,
     EPOCHS,
     STEPS_PER_EPOCH,
+    saved_state,
     tiny_config,
     tiny_data,
 )
@@ -76,16 +76,6 @@ def unbroken(data, scripted, tmp_path_factory) -> pathlib.Path:
     listening = False
     assert (result.step, result.stopped_by, result.over) == (STEPS, None, "")
     return workdir
-
-
-def saved_state(workdir: pathlib.Path, config):
-    """(step, the whole state, position) of the newest checkpoint."""
-    trainer = train_segmentation.make_trainer(config, open_segmentation_data(config))
-    with CheckpointStore(workdir / "checkpoints") as store:
-        step = store.latest_step
-        assert step is not None
-        state, position, _ = store.restore(step, trainer.abstract_state())
-    return step, jax.device_get(state), position
 
 
 def test_each_program_is_compiled_once(unbroken):

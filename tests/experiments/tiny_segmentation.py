@@ -1,13 +1,18 @@
 """A configuration and prepared data of the smallest size that a U-Net trains on."""
 
 import pathlib
+from typing import Any
 
+import jax
 import numpy as np
 
 from cmrjax.data.intensity import IntensityTransform, ZScoreTransform
 from cmrjax.labels import MULTI_TISSUE
+from cmrjax.training.checkpoint import CheckpointStore
 from experiments.configs import segmentation
 from experiments.configs.base import Config
+from experiments.segmentation_data import open_segmentation_data
+from experiments.train_segmentation import make_trainer
 from tests.data.prepared_folder import make_prepared
 
 SIDE, CROP = 24, 16
@@ -63,3 +68,13 @@ def tiny_data(
         transform=transform or ZScoreTransform(),
         spacing=spacing,
     )
+
+
+def saved_state(workdir: pathlib.Path, config: Config) -> tuple[int, Any, Any]:
+    """(step, the whole state, position in the data) of the newest checkpoint."""
+    trainer = make_trainer(config, open_segmentation_data(config))
+    with CheckpointStore(workdir / "checkpoints") as store:
+        step = store.latest_step
+        assert step is not None
+        state, position, _ = store.restore(step, trainer.abstract_state())
+    return step, jax.device_get(state), position
