@@ -14,15 +14,12 @@ import pytest
 from tests.virtual_devices import xla_flags
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 # Set before JAX is imported; commands that tests start inherit them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", xla_flags(2))
-# One cache per test process: JAX does not write its entries atomically.
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", str(_ROOT / ".cache" / "jax" / _WORKER)
-)
+# One for all test processes. An entry that is read half-written is compiled anew.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_ROOT / ".cache" / "jax"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax  # noqa: E402  (after the environment variables)

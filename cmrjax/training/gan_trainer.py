@@ -94,12 +94,15 @@ class GanTrainer:
 
     @functools.cached_property
     def _placed_init(self) -> Callable[[jax.Array], GanState]:
-        """Compiled once: a run draws a state to try a step, and one to start with."""
+        """Traced and compiled once, though a run asks for the shapes several times.
+
+        It also draws a state to try a step, and one to start with.
+        """
         return jax.jit(self._init, out_shardings=self.placement.replicated)
 
     def abstract_state(self) -> GanState:
         """Returns shapes, dtypes and placements of the state, without computing it."""
-        return replicated_shapes(self._init, self.placement)
+        return replicated_shapes(self._placed_init, self.placement)
 
     def compile(self, vgg: Any, key: jax.Array) -> CompiledStep:
         """Compiles the update once, for the one shape that a run has.

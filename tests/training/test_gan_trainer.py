@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cmrjax.training import gan_trainer
 from tests.training.tiny_gan import (
     copy_of,
     draw_batch,
@@ -27,6 +28,21 @@ def test_init_has_the_shapes_it_promises():
     shapes = jax.tree.map(lambda x: (x.shape, x.dtype), result)
     expected = jax.tree.map(lambda x: (x.shape, x.dtype), trainer.abstract_state())
     assert shapes == expected
+
+
+def test_init_is_traced_once(monkeypatch):
+    """A second at full size, for each of the parts of a run that ask for the shapes."""
+    calls, init_state = [], gan_trainer.init_state
+
+    def counting(*arguments, **options):
+        calls.append(1)
+        return init_state(*arguments, **options)
+
+    monkeypatch.setattr(gan_trainer, "init_state", counting)
+    trainer = make_trainer()
+    assert trainer.abstract_state() == trainer.abstract_state()
+    jax.eval_shape(trainer.init, jax.random.key(0))
+    assert len(calls) == 1
 
 
 @pytest.fixture(scope="module")
