@@ -95,7 +95,8 @@ def train(
 ) -> LoopResult:
     """Compiles the step and trains, from the newest checkpoint if there is one.
 
-    Before the first step it says what is ahead (`cmrjax.training.forecast`).
+    Before the first step it says what is ahead (`cmrjax.training.forecast`). Where none
+    is left, nothing is compiled.
 
     Args:
       config: has "seed" and "training".
@@ -122,11 +123,13 @@ def train(
         if ended := _stopped_early(noted, workdir):
             return ended
         constants, step_key = arguments
-        compiled = trainer.compile(*constants, step_key)
-        logger.info("compiled in %.1f s", compiled.compile_seconds)
-        if ended := _stopped_early(noted, workdir):  # waits for all, as `meet` does
-            return ended
         with run.open_store() as store:
+            if share(lambda: store.latest_step or 0) >= training.settings.num_steps:
+                return _finished(start(trainer, store, iterator, init_key, facts), run)
+            compiled = trainer.compile(*constants, step_key)
+            logger.info("compiled in %.1f s", compiled.compile_seconds)
+            if ended := _stopped_early(noted, workdir):  # waits for all, as `meet` does
+                return ended
             _say_what_is_ahead(run, compiled, arguments, store)
             if ended := _stopped_early(noted, workdir):
                 return ended
@@ -158,6 +161,17 @@ class _Run:
     def write_card(self) -> None:
         if is_first():
             write_model_card(self.workdir)
+
+
+def _finished(begun: tuple[Any, int, dict[str, Any]], run: _Run) -> LoopResult:
+    """Leaves a run without steps ahead as `_train_from` does, and compiles nothing.
+
+    One that was killed after its last checkpoint has metrics and card to mend.
+    """
+    state, step, _ = begun
+    with _make_writer(run.config, run.workdir, step):
+        run.write_card()
+    return LoopResult(state, step, None, run.training.hooks.is_over(state))
 
 
 def _train_from(
@@ -216,15 +230,14 @@ def _say_what_is_ahead(
 ) -> None:
     settings = run.training.settings
     saved, seconds = share(lambda: (store.latest_step, _seconds_per_step(run.workdir)))
-    steps = max(0, settings.num_steps - (saved or 0))
     is_known = saved is not None and seconds is not None
     ahead = forecast(
         run.training.trainer,
         compiled,
         arguments,
-        _peek(run.iterator) if steps and not is_known else None,
+        None if is_known else _peek(run.iterator),
         directory=run.workdir,
-        steps=steps,
+        steps=settings.num_steps - (saved or 0),
         kept=run.config.training.keep_checkpoints + bool(settings.best_metric),
         seconds_per_step=seconds,
     )

@@ -50,8 +50,8 @@ class Forecast:
 
     def __str__(self) -> str:
         """Says it in one line."""
-        parts = [f"{self.steps} steps" if self.steps else "no step is left"]
-        if self.steps and self.seconds_per_step is not None:
+        parts = [f"{self.steps} steps"]
+        if self.seconds_per_step is not None:
             left = datetime.timedelta(seconds=round(self.steps * self.seconds_per_step))
             parts = [
                 f"{self.steps} steps of {self.seconds_per_step:.3g} s, {left}, besides "
@@ -89,7 +89,7 @@ def forecast(
       batch: of the host, for two steps with a state that is then thrown away, of which
         the second is timed; None: no step is tried.
       directory: of the run.
-      steps: that are left; 0: the disk may be full.
+      steps: that are left, one or more.
       kept: checkpoints.
       seconds_per_step: where they are known and no step is tried.
 
@@ -104,7 +104,7 @@ def forecast(
         math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state)
     )
     free = shutil.disk_usage(directory).free
-    if steps and free < 2 * checkpoint:
+    if free < 2 * checkpoint:
         raise OSError(
             f"{directory}: {_gib(free)} are free, a checkpoint takes "
             f"{_gib(checkpoint)} and two are there while one is written; free some "

@@ -184,7 +184,7 @@ def test_a_signal_while_starting_ends_before_what_comes_next(
 
 @pytest.fixture
 def go_on(tmp_path, monkeypatch):
-    """Continues a run that has a checkpoint of step 2; returns what was forecast.
+    """Continues a run that has a checkpoint of step 2; (how it ended, the forecast).
 
     What the folder holds besides is the test's; no step is made.
     """
@@ -204,13 +204,12 @@ def go_on(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, "forecast", look)
         owner, config = trainer(), base.get_config()
-        owner.compile = lambda *_: compiled(None)
+        owner.compile = lambda *_: seen.update(compiled=True) or compiled(None)
         config.training.tensorboard = False
         training = Training(owner, (), lambda: None, LoopSettings(num_steps, 2))
         iterator: Any = Iterator()
         iterator.close = lambda: None
-        train(config, tmp_path, training, iterator, {})
-        return seen
+        return train(config, tmp_path, training, iterator, {}), seen
 
     return call
 
@@ -236,7 +235,7 @@ def test_a_run_that_goes_on_takes_the_duration_of_its_last_steps(
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "metrics.jsonl").write_text(lines)
     _measure_here(tmp_path)
-    seen = go_on()
+    _, seen = go_on()
     assert (seen["seconds_per_step"], seen["steps"]) == (expected, 7)
     assert seen["batch"] == ("batch" if expected is None else None)
 
@@ -248,18 +247,27 @@ def test_a_step_is_tried_where_those_before_were_on_other_devices(tmp_path, go_o
     timing = json.loads((tmp_path / "timing.json").read_text())
     changed = {**timing, "devices": ["NVIDIA H200"]}
     (tmp_path / "timing.json").write_text(json.dumps(changed))
-    seen = go_on()
+    _, seen = go_on()
     assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
 
 
 @pytest.mark.parametrize("num_steps", [2, 1])
-def test_a_run_with_nothing_left_tries_nothing(tmp_path, go_on, num_steps):
-    """Also one that trained further than it now should; nor is timing.json changed."""
+def test_a_run_with_nothing_left_compiles_nothing(tmp_path, go_on, num_steps):
+    """Also one that trained further than it now should; nor is timing.json changed.
+
+    What a kill after the last checkpoint left is mended: half a row, no card.
+    """
     content = {"devices": ["NVIDIA H200"], "batch_size": 2, "peak_host_bytes": 2**30}
     (tmp_path / "timing.json").write_text(json.dumps(content))
-    seen = go_on(num_steps)
-    assert (seen["steps"], seen["batch"]) == (0, None)
+    row = json.dumps({"step": 2, "validation_ssim": 0.5}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(row + '{"step": 2, "valid')
+    result, seen = go_on(num_steps)
+    assert (result.step, result.stopped_by, result.over) == (2, None, "")
+    np.testing.assert_array_equal(result.state["w"], np.ones(2))
+    assert seen == {}
     assert json.loads((tmp_path / "timing.json").read_text()) == content
+    assert (tmp_path / "metrics.jsonl").read_text() == row
+    assert "at step 2" in (tmp_path / "MODEL_CARD.md").read_text()
 
 
 def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_on):
@@ -268,7 +276,7 @@ def test_a_run_goes_on_though_its_metrics_have_an_unreadable_line(tmp_path, go_o
     last = json.dumps({"step": 2, "validation_ssim": 0.5}) + "\n"
     (tmp_path / "metrics.jsonl").write_text(row + "\0\0\0\0\n" + last)
     _measure_here(tmp_path)
-    seen = go_on()
+    _, seen = go_on()
     assert (seen["seconds_per_step"], seen["batch"]) == (None, "batch")
     assert (tmp_path / "metrics.jsonl").read_text() == row + last
     assert "at step 2" in (tmp_path / "MODEL_CARD.md").read_text()
