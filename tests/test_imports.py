@@ -5,6 +5,7 @@ labels <- data, simulation, models, losses, metrics <- training, synthesis, segm
 """
 
 import ast
+import functools
 import importlib.util
 import pathlib
 import subprocess
@@ -101,6 +102,7 @@ def _loaded_by(program: str, names: tuple[str, ...]) -> list[str]:
     return done.stdout.split()
 
 
+@functools.cache
 def _imports(path: pathlib.Path, *, module_level: bool = False) -> set[str]:
     """Dotted names that a file imports, those under TYPE_CHECKING left out."""
     found: set[str] = set()

@@ -1,13 +1,14 @@
 """Checkpoints: bit-exact round trips, parts, other placements, broken folders."""
 
 import math
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmrjax.training.checkpoint import CheckpointStore, restore_subtree
+from cmrjax.training.checkpoint import CheckpointStore, holds, restore_subtree
 from cmrjax.training.checkpoint_folder import (
     Criterion,
     best_checkpoint,
@@ -229,6 +230,20 @@ def test_a_part_is_read_without_the_rest(filled):
     wanted = {"g_variables": {"params": {"a": {"kernel": jnp.zeros((3, 4))}}}}
     part = restore_subtree(filled / "4", wanted)
     assert_equal(part, {"g_variables": {"params": make_state(4).g_variables["params"]}})
+
+
+def test_a_checkpoint_that_was_written_anew_is_read_anew(tmp_path):
+    """Its shapes are remembered as long as its files are the same."""
+    folder = tmp_path / "checkpoints" / "1"
+    for field, size in (("first", 3), ("second", 3), ("second", 4)):
+        shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+        with CheckpointStore(tmp_path / "checkpoints") as store:
+            store.save(1, {field: {"w": jnp.ones(size)}}, position={}, facts={})
+        for _ in range(2):
+            assert holds(folder, field)
+            assert holds(folder, "first") == (field == "first")
+        shape = {field: {"w": jax.ShapeDtypeStruct((size,), np.float32)}}
+        assert restore_subtree(folder, shape)[field]["w"].shape == (size,)
 
 
 def test_a_part_that_is_not_there_is_refused(filled):
