@@ -249,7 +249,7 @@ def num_steps(config: Config, num_slices: int) -> int:
     """Returns the length of the run: what is set, or what the epochs come to.
 
     Raises:
-      ValueError: it goes on after the decay, when the rates are 0.
+      ValueError: it goes on after the decay, when the rates are 0, or has no step.
     """
     optimizer, wanted = config.optimizer, config.training.num_steps
     epochs = optimizer.constant_epochs + optimizer.decay_epochs
@@ -260,6 +260,11 @@ def num_steps(config: Config, num_slices: int) -> int:
             f" {whole} steps, the end of config.optimizer.decay_epochs = "
             f"{optimizer.decay_epochs}; set it to {whole} at most, or start a new run "
             "with more epochs"
+        )
+    if not (wanted or whole):
+        raise ValueError(
+            "config.optimizer.constant_epochs, config.optimizer.decay_epochs and"
+            " config.training.num_steps are all 0: set how long to train"
         )
     return wanted or whole
 

@@ -80,6 +80,14 @@ def test_a_run_does_not_go_on_at_rate_0(decaying):
     assert num_steps(decaying, 8) == 25
 
 
+def test_a_run_without_a_step_is_refused(decaying):
+    decaying.optimizer.constant_epochs = decaying.optimizer.decay_epochs = 0
+    with pytest.raises(ValueError, match=r"num_steps are all 0: set how long to train"):
+        num_steps(decaying, 8)
+    decaying.training.num_steps = 1
+    assert num_steps(decaying, 8) == 1
+
+
 @pytest.mark.parametrize(
     ("step", "share"), [(1, 1), (8, 1), (12, 1), (13, 0.75), (20, 0.5), (24, 0.25)]
 )
