@@ -48,11 +48,11 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 	@echo "make: environment ready"
 
-demo: $(STAMP) ## the whole chain, small: runs/demo (under 10 minutes)
+demo: $(STAMP) ## the whole chain, small: runs/demo (about 10 minutes)
 	@echo "make: the demo writes to runs/demo"
 	@$(RUN) -m experiments.demo --workdir=runs/demo
 
-test: $(STAMP) ## run the tests (about 10 minutes on 2 cores)
+test: $(STAMP) ## run the tests (about 12 minutes on 2 cores)
 	@echo "make: running the tests with $(WORKERS) processes"
 	@$(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
