@@ -12,6 +12,8 @@ from typing import Any
 from cmrjax.files import shorten
 from experiments.configs.base import Config
 
+MOST_BITS = 63  # of an integer
+
 
 @dataclasses.dataclass(frozen=True)
 class Range:
@@ -151,6 +153,12 @@ def check_ranges(config: Config) -> None:
     ranges = SEGMENTATION_RANGES if "augmentation" in config else RANGES
     for name, value in numbers(config).items():
         allowed = ranges.get(name)
+        bits = value.bit_length() if isinstance(value, int) else 0
+        if bits > MOST_BITS:  # neither a float nor, if long, text can be made of it
+            raise ValueError(
+                f"config.{name} is an integer of {bits} bits; expected {MOST_BITS} at"
+                " most"
+            )
         if allowed is None:
             if not math.isfinite(value):
                 raise ValueError(f"config.{name} is {value}; expected a finite number")

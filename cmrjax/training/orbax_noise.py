@@ -9,6 +9,7 @@ is wrong.
 import contextlib
 import gc
 import inspect
+import logging
 import sys
 import traceback
 import warnings
@@ -24,6 +25,7 @@ def quiet_failure() -> Iterator[None]:
     if sys.unraisablehook is not _print_unless_late:
         _previous[0] = sys.unraisablehook
         sys.unraisablehook = _print_unless_late  # for good: they may end much later
+    logging.getLogger("asyncio").addFilter(_is_not_orbax)  # once, however often added
     try:
         yield
     except Exception as error:
@@ -40,3 +42,11 @@ def _print_unless_late(unraisable: Any) -> None:
     read = inspect.iscoroutine(source) and "orbax" in source.cr_code.co_filename
     if not (late or read):
         _previous[0](unraisable)
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's log is of anything but a task of Orbax.
+
+    asyncio logs the error of a task that ended when nobody waited for it any more.
+    """
+    return "orbax" not in record.getMessage()

@@ -131,3 +131,12 @@ def test_an_error_says_what_is_allowed():
     assert str(Range(0, 1, open_high=True)) == "at least 0 and below 1"
     assert str(Range(0, open_low=True, hint="mm")) == "above 0 (mm)"
     assert not Range(0).holds(np.inf)
+
+
+@pytest.mark.parametrize("value", [1 << 63, 10**400], ids=["64", "1329"])
+def test_an_integer_beyond_64_bits_is_refused(value):
+    """Found by fuzzing: no float, or no text, can be made of it."""
+    config = base.get_config()
+    config.training.batch_size = value
+    with pytest.raises(ValueError, match=r"batch_size is an integer of \d+ bits; exp"):
+        check_ranges(config)

@@ -1,6 +1,9 @@
 """What Orbax leaves behind where it fails is not printed; all else is."""
 
+import asyncio
+import contextlib
 import gc
+import logging
 import sys
 import types
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import jax
 import pytest
 
+from cmrjax.training import orbax_noise
 from cmrjax.training.checkpoint import CheckpointStore, restore_subtree
 from cmrjax.training.orbax_noise import quiet_failure
 
@@ -15,11 +19,18 @@ COUNT = 200  # arrays that are read side by side
 
 
 @pytest.fixture
-def printed(monkeypatch):
-    """What Python would print of errors that nobody can catch."""
-    found = []
-    monkeypatch.setattr(sys, "unraisablehook", found.append)
-    return found
+def printed():
+    """What Python would print of errors that nobody can catch.
+
+    The hook is there before, and stays: what a test leaves behind may end after it.
+    """
+    with contextlib.suppress(OSError), quiet_failure():
+        raise OSError
+    gc.collect()
+    found: list[Any] = []
+    before, orbax_noise._previous[0] = orbax_noise._previous[0], found.append
+    yield found
+    orbax_noise._previous[0] = before
 
 
 def test_reads_that_end_later_say_nothing(tmp_path, printed):
@@ -65,3 +76,29 @@ def test_what_is_not_of_orbax_is_printed_as_before(printed):
     assert printed == others
     for coroutine in (of_orbax, own):
         coroutine.close()
+
+
+def _fail_unseen(file: str) -> None:
+    """A task ends with an error when nobody waits for it any more."""
+    names: dict[str, Any] = {}
+    program = "async def read(): raise ValueError('read of ' + __name__)"
+    exec(compile(program, file, "exec"), {"__name__": file}, names)
+    loop = asyncio.new_event_loop()
+    try:
+        task = loop.create_task(names["read"]())
+        loop.run_until_complete(asyncio.wait([task]))
+        del task
+        gc.collect()
+    finally:
+        loop.close()
+
+
+def test_the_task_of_another_is_logged_and_one_of_orbax_is_not(caplog):
+    """Asyncio would print a traceback for each."""
+    with pytest.raises(OSError, match="disk"), quiet_failure():
+        raise OSError("disk")
+    with caplog.at_level(logging.ERROR, logger="asyncio"):
+        _fail_unseen("site-packages/orbax/checkpoint/x.py")
+        assert caplog.records == []
+        _fail_unseen("own.py")
+    assert "never retrieved" in caplog.text
