@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_MARKS = ("orbax", "TensorStore", "OCDBT", '"zarr" driver')
+
 _previous: list[Callable[[Any], Any]] = [sys.unraisablehook]
 
 
@@ -47,6 +49,8 @@ def _print_unless_late(unraisable: Any) -> None:
 def _is_not_orbax(record: logging.LogRecord) -> bool:
     """Whether a line of asyncio's log is of anything but a task of Orbax.
 
-    asyncio logs the error of a task that ended when nobody waited for it any more.
+    asyncio logs the error of a task that ended when nobody waited for it any more. A
+    task may be of a function of Orbax or wait for TensorStore, whose errors say so.
     """
-    return "orbax" not in record.getMessage()
+    text = record.getMessage()
+    return not any(mark in text for mark in _MARKS)

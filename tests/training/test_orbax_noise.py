@@ -78,11 +78,11 @@ def test_what_is_not_of_orbax_is_printed_as_before(printed):
         coroutine.close()
 
 
-def _fail_unseen(file: str) -> None:
+def _fail_unseen(file: str, said: str = "x") -> None:
     """A task ends with an error when nobody waits for it any more."""
     names: dict[str, Any] = {}
-    program = "async def read(): raise ValueError('read of ' + __name__)"
-    exec(compile(program, file, "exec"), {"__name__": file}, names)
+    program = f"async def read(): raise ValueError({said!r})"
+    exec(compile(program, file, "exec"), names)
     loop = asyncio.new_event_loop()
     try:
         task = loop.create_task(names["read"]())
@@ -99,6 +99,7 @@ def test_the_task_of_another_is_logged_and_one_of_orbax_is_not(caplog):
         raise OSError("disk")
     with caplog.at_level(logging.ERROR, logger="asyncio"):
         _fail_unseen("site-packages/orbax/checkpoint/x.py")
+        _fail_unseen("asyncio/tasks.py", 'DATA_LOSS: Error opening "zarr" driver: x')
         assert caplog.records == []
         _fail_unseen("own.py")
     assert "never retrieved" in caplog.text
