@@ -3,14 +3,13 @@
 import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 
-from cmrjax.training.checkpoint import CheckpointStore
 from experiments.configs import base
 from experiments.gan_data import open_gan_data
 from experiments.gan_setup import make_trainer
 from tests.data.prepared_folder import make_prepared
+from tests.experiments.saved_state import read_saved_state
 
 STEPS = 4
 
@@ -47,8 +46,4 @@ def tiny_data(folder: pathlib.Path) -> pathlib.Path:
 def saved_state(workdir: pathlib.Path, config: base.Config) -> tuple[int, Any, Any]:
     """(step, the whole state, position in the data) of the newest checkpoint."""
     trainer = make_trainer(config, open_gan_data(config).train)
-    with CheckpointStore(workdir / "checkpoints") as store:
-        step = store.latest_step
-        assert step is not None
-        state, position, _ = store.restore(step, trainer.abstract_state())
-    return step, jax.device_get(state), position
+    return read_saved_state(workdir, trainer)

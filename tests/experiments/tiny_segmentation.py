@@ -3,17 +3,16 @@
 import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 
 from cmrjax.data.intensity import IntensityTransform, ZScoreTransform
 from cmrjax.labels import MULTI_TISSUE
-from cmrjax.training.checkpoint import CheckpointStore
 from experiments.configs import segmentation
 from experiments.configs.base import Config
 from experiments.segmentation_data import open_segmentation_data
 from experiments.train_segmentation import make_trainer
 from tests.data.prepared_folder import make_prepared
+from tests.experiments.saved_state import read_saved_state
 
 SIDE, CROP = 24, 16
 COUNT = 18  # slices: three subjects of two to train on, as many to test
@@ -73,8 +72,4 @@ def tiny_data(
 def saved_state(workdir: pathlib.Path, config: Config) -> tuple[int, Any, Any]:
     """(step, the whole state, position in the data) of the newest checkpoint."""
     trainer = make_trainer(config, open_segmentation_data(config))
-    with CheckpointStore(workdir / "checkpoints") as store:
-        step = store.latest_step
-        assert step is not None
-        state, position, _ = store.restore(step, trainer.abstract_state())
-    return step, jax.device_get(state), position
+    return read_saved_state(workdir, trainer)
