@@ -16,15 +16,13 @@ import pytest
 from cmrjax.metrics.image_quality import psnr
 from cmrjax.synthesis.params import load_params
 from cmrjax.synthesis.sample import synthesize
-from cmrjax.training.checkpoint import restore_subtree
 from cmrjax.training.checkpoint_folder import Criterion, best_score, latest_checkpoint
 from cmrjax.training.writers import read_metrics
 from experiments import train_gan
 from experiments.configs import base, multi_a1
 from experiments.gan_data import open_gan_data
-from experiments.gan_setup import make_trainer
 from tests.data.prepared_folder import make_prepared
-from tests.experiments.tiny_run import STEPS, tiny_config, tiny_data
+from tests.experiments.tiny_run import STEPS, saved_state, tiny_config, tiny_data
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -59,16 +57,6 @@ def test_step_validation_and_start_are_compiled_once(unbroken):
     """Four steps, three validations, checkpoints: no program is compiled twice."""
     for name in ("jit(train_step)", "jit(_init)", "jit(predict)"):
         assert COMPILED.count(name) == 1, name
-
-
-def _state(workdir: pathlib.Path, config) -> dict:
-    checkpoint = latest_checkpoint(workdir / "checkpoints")
-    assert checkpoint is not None
-    trainer = make_trainer(config, open_gan_data(config).train)
-    shapes = trainer.abstract_state()
-    fields = ("g_variables", "d_variables", "g_average")
-    wanted = {field: getattr(shapes, field) for field in fields}
-    return {"name": checkpoint.name, **restore_subtree(checkpoint, wanted)}
 
 
 def test_a_run_leaves_metrics_model_pictures_and_timing(unbroken):
@@ -125,7 +113,7 @@ def test_stopped_and_continued_equals_unbroken_bit_for_bit(data, unbroken, tmp_p
         config.training.num_steps = steps
         result = train_gan.run(config, tmp_path / "run")
         assert result.step == steps
-    expected, found = _state(unbroken, config), _state(tmp_path / "run", config)
+    expected, found = (saved_state(w, config) for w in (unbroken, tmp_path / "run"))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     losses = [r["g_loss"] for r in rows if "g_loss" in r]
