@@ -8,6 +8,9 @@ renames it at the end, so that a checkpoint that exists is whole.
 import contextlib
 import functools
 import math
+import os
+import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from cmrjax.training.checkpoint_folder import (
 from cmrjax.training.orbax_noise import quiet_failure
 
 POSITION, FACTS = "position", "facts"  # of a checkpoint, beside its state
+_STILL_SECONDS, _LATE_SECONDS = 0.3, 10.0  # of a folder where a write failed
 
 
 class _Best(checkpoint_managers.PreservationPolicy):
@@ -187,10 +191,11 @@ class CheckpointStore:
 
     def close(self) -> None:
         """Waits as `wait` does, then frees what the store holds."""
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with self._named_failure():  # either says what failed before
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
 
     @contextlib.contextmanager
     def _named_failure(self) -> Iterator[None]:
@@ -199,14 +204,46 @@ class CheckpointStore:
             with quiet_failure():
                 yield
         except Exception as error:
+            _wait_for_late_writes(self._directory)
             last = latest_checkpoint(self._directory)
-            said = shorten(str(error)[-160:])  # TensorStore: where, then why
             kept = "none was saved before" if last is None else f"{last} is whole"
             raise OSError(
                 f"{self._directory}: a checkpoint could not be written "
-                f"({said}); make room or the folder writable, then repeat "
+                f"({_reason(error)}); make room or the folder writable, then repeat "
                 f"the command ({kept})"
             ) from error
+
+
+def _wait_for_late_writes(folder: Path) -> None:
+    """Returns when a folder has been still for a while, or after some seconds.
+
+    TensorStore gives up at the first array that fails, while its threads still write
+    others: a folder that was removed at once would come back.
+    """
+    end = time.monotonic() + _LATE_SECONDS
+    seen: Any = None
+    while time.monotonic() < end:
+        now = _listing(folder)
+        if now == seen:
+            return
+        seen = now
+        time.sleep(_STILL_SECONDS)
+
+
+def _listing(folder: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for where, _, names in os.walk(folder):
+        for path in (os.path.join(where, name) for name in names):
+            with contextlib.suppress(OSError):  # it was renamed or removed since
+                status = os.stat(path)
+                found[path] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """Why a write failed, of what TensorStore says: "where": why [how='it asked']."""
+    before_how = re.split(r" \[\w+='", str(error), maxsplit=1)[0]
+    return shorten(before_how.rsplit('": ', 1)[-1][-160:])
 
 
 def holds(checkpoint: str | Path, field: str) -> bool:

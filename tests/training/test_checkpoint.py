@@ -1,5 +1,7 @@
 """Checkpoints: bit-exact round trips, parts, other placements, broken folders."""
 
+import contextlib
+import dataclasses
 import math
 import shutil
 
@@ -16,6 +18,7 @@ from cmrjax.training.checkpoint_folder import (
 )
 from cmrjax.training.sharding import data_parallel
 from cmrjax.training.state import GanState
+from tests.full_disk import full_disk
 
 
 def make_state(seed=0):
@@ -194,6 +197,59 @@ def test_a_half_written_checkpoint_is_not_seen(filled):
         assert store.latest_step == 6
         state, _, _ = store.restore(6, abstract(make_state()))
     assert_equal(state, make_state(6))
+
+
+@pytest.mark.parametrize("size", [1, 100, 300, 2000, 10_000])  # each fails elsewhere
+def test_a_full_disk_is_told_wherever_a_checkpoint_meets_it(filled, size):
+    expected = rf"{filled}: .* written \(.*File too large\).*{filled / '4'} is whole"
+    for _ in range(3):  # threads write side by side: now one is first, now another
+        store = CheckpointStore(filled)
+        with full_disk(size):
+            with pytest.raises(OSError, match=expected):
+                save_large(store)
+            with contextlib.suppress(OSError):  # says it again, in the same words
+                store.close()
+    with CheckpointStore(filled) as store:
+        assert store.latest_step == 4
+        assert_equal(store.restore(4, abstract(make_state()))[0], make_state(4))
+
+
+def save_large(store):
+    rng = np.random.default_rng(0)
+    kernels = {f"k{i}": rng.normal(size=(40, 50)) for i in range(8)}
+    variables = jax.tree.map(jnp.asarray, kernels)
+    large = dataclasses.replace(make_state(6), g_variables=variables)
+    store.save(6, large, position={}, facts={})
+    store.wait()
+
+
+@pytest.mark.parametrize("size", [1, 100])  # closing fails of its own then
+def test_a_block_that_ends_by_a_full_disk_raises_nothing_else(tmp_path, size):
+    with (
+        pytest.raises(OSError, match=r"could not be written \(.*File too large"),
+        full_disk(size),
+        CheckpointStore(tmp_path / "checkpoints") as store,
+    ):
+        save_large(store)
+
+
+@pytest.mark.parametrize("order", ["{why} {how}", "{how} {why}"])
+def test_tensorstore_says_why_and_how_in_any_order(filled, monkeypatch, order):
+    why = "[os_error_code='27']"
+    how = "[tensorstore_spec='{\\\"context\\\":{}}']"
+
+    def fail():
+        at = '"zarr" driver: Error writing "opt_state.mu/.zarray" in "/run/d/eb5d4"'
+        raise ValueError(
+            f"OUT_OF_RANGE: Error opening {at}: Failed to write 9 bytes to file 3: "
+            f"File too large {order.format(why=why, how=how)}"
+        )
+
+    with CheckpointStore(filled) as store:
+        monkeypatch.setattr(store._manager, "wait_until_finished", fail)
+        with pytest.raises(OSError, match=r"\(Failed to .* 3: File too large\); make"):
+            store.wait()
+        monkeypatch.undo()
 
 
 def test_an_empty_folder_has_no_latest_step(tmp_path):
