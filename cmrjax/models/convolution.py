@@ -1,47 +1,16 @@
 """Convolution of channels-last images, and the parameters that go with it."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 
 from cmrjax.models import cpu_bfloat16, cpu_convolution
-
-Initializer = jax.nn.initializers.Initializer
+from cmrjax.models.initialization import Initializer, xavier_normal
 
 LEAKY_SLOPE = 0.2
-
-# Xavier normal with gain 0.02 (SPEC 5, the public SPADE implementation):
-# std = 0.02 * sqrt(2 / (fan_in + fan_out)).
-xavier_normal: Initializer = jax.nn.initializers.variance_scaling(
-    0.02**2, "fan_avg", "normal"
-)
-
-
-def fan_in_uniform(
-    key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32
-) -> jax.Array:
-    """Draws uniform(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default.
-
-    The public SPADE implementation, run on a GPU, leaves its spectrally normalised
-    kernels at this initialisation (SPEC 5). The scale is invisible in the output of
-    such a layer but not in Adam's relative step.
-
-    Args:
-      key: PRNG key.
-      shape: kernel shape, [kh, kw, c_in, c_out].
-      dtype: result dtype.
-
-    Returns:
-      Array of `shape`.
-    """
-    kh, kw, c_in, _ = shape
-    bound = (kh * kw * c_in) ** -0.5
-    return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
 
 
 def _xla_forward(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cmrjax.models.convolution import Conv, leaky_relu, upsample_nearest
+from cmrjax.models.initialization import xavier_normal
 from cmrjax.models.spade import DenseModulation, Modulation, SpadeResidualBlock
 
 SEED_STRIDES = (32, 64, 128)
@@ -180,7 +181,7 @@ class SpadeGenerator(nn.Module):
         h, w = h // arch.seed_stride, w // arch.seed_stride
         flat = nn.Dense(
             features * h * w,
-            kernel_init=nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal"),
+            kernel_init=xavier_normal,
             name="fc",
         )(latent.astype(self.dtype))
         # Channels first, as in the reference, so that its weights can be read.

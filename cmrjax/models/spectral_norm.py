@@ -13,11 +13,10 @@ import jax.numpy as jnp
 from cmrjax.models import cpu_convolution
 from cmrjax.models.convolution import (
     ConvWeights,
-    Initializer,
     add_bias,
     convolve,
-    fan_in_uniform,
 )
+from cmrjax.models.initialization import Initializer, fan_in_uniform, normal
 
 EPSILON = 1e-12
 INITIAL_ITERATIONS = 10
@@ -138,7 +137,7 @@ class SpectralNormConv(nn.Module):
     stride: int = 1
     padding: int = 0
     use_bias: bool = True
-    kernel_init: Initializer = fan_in_uniform  # type: ignore[assignment]
+    kernel_init: Initializer = fan_in_uniform
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -174,9 +173,7 @@ class SpectralNormConv(nn.Module):
                 _missing()  # Flax's own error for an absent collection says less
             u = self.variable(COLLECTION, "u", _missing)
             return u, self.variable(COLLECTION, "v", _missing)
-        vector = _normalise(
-            jax.random.normal(self.make_rng("params"), (self.features,))
-        )
+        vector = _normalise(normal(self.make_rng("params"), (self.features,)))
         vector, direction = _iterate(kernel, (vector, jnp.zeros(kernel.shape[:3])))
         u = self.variable(COLLECTION, "u", lambda: vector)
         return u, self.variable(COLLECTION, "v", lambda: direction)

@@ -16,14 +16,10 @@ from cmrjax.models.convolution import (
     leaky_relu,
     upsample_nearest,
 )
+from cmrjax.models.initialization import he_normal
 from cmrjax.models.spade import BatchStatisticsNorm
 
 MOST_LEVELS = 12  # images of 4096 pixels at least
-
-# He et al. 2015 for a leaky ReLU: variance 2 / ((1 + slope^2) fan_in).
-he_normal = jax.nn.initializers.variance_scaling(
-    2.0 / (1.0 + LEAKY_SLOPE**2), "fan_in", "normal"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +97,7 @@ class DoubleConv(nn.Module):
                 self.features,
                 3,
                 use_bias=False,
-                kernel_init=he_normal,
+                kernel_init=he_normal(LEAKY_SLOPE),
                 name=f"conv_{index}",
             )
             kernel, _ = weights()

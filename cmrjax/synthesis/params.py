@@ -32,7 +32,7 @@ from cmrjax.training.model_folder import (
     restore_variables,
 )
 from cmrjax.training.model_record import checkpoint_record, copy_provenance
-from cmrjax.training.state import Variables, init_variables
+from cmrjax.training.state import Variables, abstract_variables, init_variables
 
 _is_saved_model = holds_only(MODEL_FILE, CHECKPOINTS, CARD_FILE)
 _FIELDS = {"last": "g_variables", "average": "g_average"}  # of GanState
@@ -275,6 +275,4 @@ def _draw(
 
 @functools.lru_cache(maxsize=8)  # tracing takes a while
 def _abstract_variables(architecture: GeneratorArchitecture, image_size: int) -> Any:
-    return jax.eval_shape(
-        lambda key: _draw(key, architecture, image_size), jax.random.key(0)
-    )
+    return abstract_variables(SpadeGenerator(architecture), image_size=image_size)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from cmrjax.losses.segmentation import focal_tversky_loss
+from cmrjax.models.initialization import draw_at_once
 from cmrjax.models.unet import Unet
 from cmrjax.training.accumulation import accumulate
 from cmrjax.training.augmentation import Augmentation, augment_batch
@@ -97,7 +98,9 @@ class SegmentationStep:
     ) -> SegmentationState:
         """Draws the state at step 0."""
         image = jnp.zeros((1, image_size, image_size, 1))
-        variables = dict(self.network.init(key, image, train=False))
+        variables = draw_at_once(
+            lambda key: dict(self.network.init(key, image, train=False)), key
+        )
         return SegmentationState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,

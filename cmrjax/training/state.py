@@ -1,5 +1,6 @@
 """What changes from step to step, as one pytree."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from cmrjax.models.discriminator import MultiscaleDiscriminator
+from cmrjax.models.initialization import draw_at_once
 from cmrjax.models.spade_generator import SpadeGenerator
 
 Variables = dict[str, Any]
@@ -53,29 +55,22 @@ def init_variables(
     Returns:
       Collections "params", "batch_stats", "spectral".
     """
+    return draw_at_once(_generator_init(generator, image_size), key)
+
+
+def abstract_variables(generator: SpadeGenerator, *, image_size: int) -> Any:
+    """Returns the shapes and dtypes that `init_variables` gives, without drawing."""
+    return jax.eval_shape(_generator_init(generator, image_size), jax.random.key(0))
+
+
+def _generator_init(
+    generator: SpadeGenerator, image_size: int
+) -> Callable[[jax.Array], Variables]:
     arch = generator.architecture
     side = image_size if arch.latent_size else arch.size_multiple
     labels = jnp.zeros((1, side, side), jnp.uint8)
     latent = jnp.zeros((1, arch.latent_size)) if arch.latent_size else None
-    return dict(generator.init(quick_key(key), labels, latent, train=False))
-
-
-def quick_key(key: jax.Array) -> jax.Array:
-    """Turns a key into one of JAX's "rbg" kind.
-
-    A program that draws a hundred arrays compiles three times faster with these than
-    with the default threefry keys. Draws may differ between kinds of devices.
-
-    Args:
-      key: of any kind.
-
-    Returns:
-      A key made of the same bits.
-    """
-    data = jax.random.key_data(key)
-    if data.shape != (2,):  # only threefry keys are slow
-        return key
-    return jax.random.wrap_key_data(jnp.concatenate([data, data]), impl="rbg")
+    return lambda key: dict(generator.init(key, labels, latent, train=False))
 
 
 def init_state(
@@ -107,7 +102,9 @@ def init_state(
     labels = jnp.zeros((1, image_size, image_size), jnp.uint8)
     channels = generator.architecture.out_channels
     image = jnp.zeros((1, image_size, image_size, channels))
-    d_variables = dict(discriminator.init(quick_key(d_key), labels, image, train=False))
+    d_variables = draw_at_once(
+        lambda key: dict(discriminator.init(key, labels, image, train=False)), d_key
+    )
     return GanState(
         step=jnp.zeros((), jnp.int32),
         g_variables=g_variables,

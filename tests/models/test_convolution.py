@@ -14,10 +14,8 @@ from cmrjax.models.convolution import (
     Conv,
     ConvWeights,
     convolve,
-    fan_in_uniform,
     leaky_relu,
     upsample_nearest,
-    xavier_normal,
 )
 from cmrjax.models.cpu_convolution import kernel_gradient_by_taps
 from tests.models import numpy_layers
@@ -237,25 +235,6 @@ def test_weights_without_a_bias():
     assert kernel.shape == (1, 1, 3, 4)
     assert bias is None
     assert list(variables["params"]) == ["kernel"]
-
-
-def test_xavier_normal_has_gain_0_02_and_is_not_truncated():
-    shape = (3, 3, 64, 128)
-    kernel = np.asarray(xavier_normal(jax.random.key(1), shape))
-    std = 0.02 * np.sqrt(2 / (9 * 64 + 9 * 128))
-    assert abs(kernel.std() / std - 1) < 0.02
-    assert abs(kernel.mean()) < 0.02 * std
-    assert np.abs(kernel).max() > 3.5 * std  # a truncated normal ends at 2.3
-
-
-def test_fan_in_uniform_fills_its_interval():
-    shape = (4, 4, 32, 64)
-    kernel = np.asarray(fan_in_uniform(jax.random.key(1), shape))
-    bound = 1 / np.sqrt(4 * 4 * 32)
-    assert np.abs(kernel).max() <= bound
-    assert kernel.max() > 0.999 * bound
-    assert kernel.min() < -0.999 * bound
-    assert abs(kernel.std() / (bound / np.sqrt(3)) - 1) < 0.02
 
 
 def test_upsampling_repeats_pixels_as_nearest_does():
