@@ -1,4 +1,4 @@
-"""The loop with a step that only counts, and a real GAN that is resumed."""
+"""The loop with a step that only counts, and a GAN that is resumed."""
 
 import json
 import os
@@ -370,12 +370,12 @@ def test_a_broken_evaluation_fails_before_the_first_step(tmp_path):
     assert run.events == []
 
 
-# The real networks and the real pipeline.
+# A small GAN and the real pipeline; the whole one: experiments/test_train_gan.py.
 
 
 @pytest.fixture(scope="module")
 def trainer():
-    return make_trainer(whole=True)
+    return make_trainer()
 
 
 @pytest.fixture(scope="module")
