@@ -52,7 +52,7 @@ demo: $(STAMP) ## the whole chain, small: runs/demo (about 10 minutes)
 	@echo "make: the demo writes to runs/demo"
 	@$(RUN) -m experiments.demo --workdir=runs/demo
 
-test: $(STAMP) ## run the tests (about 12 minutes on 2 cores)
+test: $(STAMP) ## run the tests (about 11 minutes on 2 cores)
 	@echo "make: running the tests with $(WORKERS) processes"
 	@$(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 

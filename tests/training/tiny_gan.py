@@ -17,7 +17,6 @@ from cmrjax.models.discriminator import (
 from cmrjax.models.spade import DenseModulation, Modulation, SpadeResidualBlock
 from cmrjax.models.spade_generator import (
     GeneratorArchitecture,
-    SpadeGenerator,
     downsample_labels,
 )
 from cmrjax.training.gan_objective import GanObjective
@@ -59,7 +58,6 @@ class ShortGenerator(nn.Module):
 
 def make_trainer(
     *,
-    whole: bool = False,
     num_devices: int = 1,
     batch_size: int = BATCH,
     modulation: Modulation = DENSE,
@@ -67,16 +65,11 @@ def make_trainer(
     average_decay: float = 0.0,
     **objective: Any,
 ) -> GanTrainer:
-    """Trainer for 64 x 64 images; momentum as its optimiser.
-
-    With `whole` it has the real generator, which takes much longer to compile.
-    """
+    """Trainer for 64 x 64 images; momentum as its optimiser."""
     arch = GeneratorArchitecture(NUM_CLASSES, 1)
     optimizer = optimizer or optax.sgd(1e-3, momentum=0.9)
     return GanTrainer(
-        generator=(SpadeGenerator if whole else ShortGenerator)(  # type: ignore[arg-type]
-            arch, modulation=modulation
-        ),
+        generator=ShortGenerator(arch, modulation=modulation),  # type: ignore[arg-type]
         discriminator=MultiscaleDiscriminator(
             DiscriminatorArchitecture(NUM_CLASSES, 1)
         ),
