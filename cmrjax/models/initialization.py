@@ -1,9 +1,10 @@
 """Initial values of parameters, and how those of a network are drawn in one go.
 
 A program that draws each array from a key of its own holds a hundred copies of the
-generator of random numbers and of the normal distribution: on a CPU, 12 of the 15
-seconds that compiling it takes. `draw_at_once` draws one long vector of each kind, of
-which the initialisers here take their pieces in the order in which they are called.
+generator of random numbers and of the normal distribution: half of the 16 seconds of
+processor time that compiling it takes on a CPU. `draw_at_once` draws one long vector of
+each kind, of which the initialisers here take their pieces in the order in which they
+are called.
 """
 
 import contextvars
