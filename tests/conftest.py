@@ -59,9 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Has Python look for garbage less often: a seventh of the tests' time.
+    """Has Python look for garbage less often.
 
-    Tracing makes millions of small objects, and few of them are garbage.
+    Tracing makes millions of small objects, and few of them are garbage: of the tests
+    of the generator and of synthesis it was a sixth of the time, of all it is less.
     """
     gc.collect()
     gc.freeze()  # the modules stay

@@ -18,14 +18,17 @@ from jax.typing import DTypeLike
 
 T = TypeVar("T")
 
-Initializer = Callable[..., jax.Array]  # (key, shape[, dtype])
+# (key, shape of the kernel [..., c_in, c_out][, dtype of the result]) -> kernel
+Initializer = Callable[..., jax.Array]
+
+_DISTRIBUTIONS = {"normal": jax.random.normal, "uniform": jax.random.uniform}
 
 
 class _Supply:
     """Numbers in store, or a count of how many are asked for."""
 
     def __init__(self, **numbers: jax.Array) -> None:
-        self.used = {"normal": 0, "uniform": 0}
+        self.used = dict.fromkeys(_DISTRIBUTIONS, 0)
         self._numbers = numbers
 
     def take(self, kind: str, shape: tuple[int, ...]) -> jax.Array:
@@ -52,13 +55,15 @@ def draw_at_once(init: Callable[[jax.Array], T], key: jax.Array) -> T:
         initialisers; what it draws in other ways, it draws from its key.
       key: PRNG key.
     """
-    normal_key, uniform_key, other_key = jax.random.split(key, 3)
+    *keys, other_key = jax.random.split(key, len(_DISTRIBUTIONS) + 1)
     wanted = _Supply()
     # A new function each time: JAX would not call one again that it has traced.
     _run(wanted, lambda: jax.eval_shape(lambda key: init(key), other_key))
     supply = _Supply(
-        normal=jax.random.normal(normal_key, (wanted.used["normal"],)),
-        uniform=jax.random.uniform(uniform_key, (wanted.used["uniform"],)),
+        **{
+            kind: draw(key, (wanted.used[kind],))
+            for key, (kind, draw) in zip(keys, _DISTRIBUTIONS.items(), strict=True)
+        }
     )
     drawn = _run(supply, lambda: init(other_key))
     if supply.used != wanted.used:
@@ -76,18 +81,19 @@ def _run(supply: _Supply, function: Callable[[], T]) -> T:
 
 def normal(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Draws from N(0, 1), float32; `key` is not used inside of `draw_at_once`."""
-    supply = _supply.get()
-    if supply is None:
-        return jax.random.normal(key, tuple(shape))
-    return supply.take("normal", tuple(shape))
+    return _draw("normal", key, tuple(shape))
 
 
 def uniform(key: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Draws from [0, 1), float32; `key` is not used inside of `draw_at_once`."""
+    return _draw("uniform", key, tuple(shape))
+
+
+def _draw(kind: str, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     supply = _supply.get()
     if supply is None:
-        return jax.random.uniform(key, tuple(shape))
-    return supply.take("uniform", tuple(shape))
+        return _DISTRIBUTIONS[kind](key, shape)
+    return supply.take(kind, shape)
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:

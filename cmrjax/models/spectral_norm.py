@@ -11,11 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cmrjax.models import cpu_convolution
-from cmrjax.models.convolution import (
-    ConvWeights,
-    add_bias,
-    convolve,
-)
+from cmrjax.models.convolution import ConvWeights, add_bias, convolve
 from cmrjax.models.initialization import Initializer, fan_in_uniform, normal
 
 EPSILON = 1e-12
